@@ -199,7 +199,7 @@ struct rfs_iothreads {
     pthread_mutex_t lock;
     pthread_cond_t more;
     struct rfs_work *head, **tail; /* protected by lock, as all below */
-    unsigned max, started, idle;
+    unsigned max, started, idle, queued;
     bool stopping;
     pthread_t *threads;
     char name[16];
@@ -242,6 +242,7 @@ static void *io_main(void *arg)
             continue;
         }
         io->head = work->next;
+        io->queued--;
         if (!io->head)
             io->tail = &io->head;
         pthread_mutex_unlock(&io->lock);
@@ -271,7 +272,9 @@ void rfs_iothreads_submit(struct rfs_iothreads *io, struct rfs_work *work)
     pthread_mutex_lock(&io->lock);
     *io->tail = work;
     io->tail = &work->next;
-    if (!io->idle && io->started < io->max) {
+    io->queued++;
+    if (io->queued > io->idle &&
+        io->started < io->max) { /* a thread that was signalled still counts as idle */
         if (pthread_create(&io->threads[io->started], NULL, io_main, io) == 0)
             io->started++;
         else if (!io->started)

@@ -79,18 +79,21 @@ void rfs_text_puts(struct rfs_text *t, const char *s)
 void rfs_text_printf(struct rfs_text *t, const char *fmt, ...)
 {
     va_list ap, again;
+    size_t room;
     int n;
 
+    reserve(t, 64);
+    room = t->cap - t->len;
     va_start(ap, fmt);
     va_copy(again, ap);
-    n = vsnprintf(NULL, 0, fmt, ap);
+    n = vsnprintf(t->data + t->len, room, fmt, ap);
     va_end(ap);
-    if (n > 0) {
+    if (n > 0 && (size_t)n >= room) {
         reserve(t, (size_t)n);
         vsnprintf(t->data + t->len, (size_t)n + 1, fmt, again);
-        t->len += (size_t)n;
     }
     va_end(again);
+    t->len += n > 0 ? (size_t)n : 0;
 }
 
 /* Length of the UTF-8 sequence at s, or 0 where there is none (overlong, surrogate, cut off). */
