@@ -35,8 +35,7 @@ static void fail(struct attaching *at, const struct rfs_error *err)
     free(at);
 }
 
-/* --- checks
- * ------------------------------------------------------------------------------------------------------ */
+/* --- checks --- */
 
 static struct rfs_element *find(struct rfs_call *call, const char *key, struct rfs_error *err)
 {
@@ -179,8 +178,7 @@ static int check(struct attaching *at, struct rfs_error *err)
                : 0;
 }
 
-/* --- steps
- * ------------------------------------------------------------------------------------------------------- */
+/* --- steps --- */
 
 static uint32_t initial_state(const struct rfs_request *req)
 {

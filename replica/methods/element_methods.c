@@ -120,8 +120,7 @@ void rfs_element_remove(struct rfs_call *call)
     rfs_link_close(call->svc, el, removed, r);
 }
 
-/* --- url, credentials, set
- * --------------------------------------------------------------------------------------- */
+/* --- url, credentials, set --- */
 
 static void configured(void *arg, const struct rfs_error *err)
 {

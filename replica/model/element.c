@@ -72,8 +72,7 @@ static int check_unique(struct rfs_service *svc, const struct rfs_element *el,
                     el->o.name, info->identity, other->o.name);
 }
 
-/* --- changes
- * ----------------------------------------------------------------------------------------------------- */
+/* --- changes --- */
 
 static void free_new_strings(struct rfs_element_change *ch)
 {
@@ -321,8 +320,7 @@ void rfs_element_rehome(struct rfs_service *svc, struct rfs_element *el, struct 
     rfs_link_close(svc, el, open_new, ch);
 }
 
-/* --- states
- * ------------------------------------------------------------------------------------------------------ */
+/* --- states --- */
 
 static void refuse_duplicate(struct rfs_service *svc, struct rfs_element *el, const struct rfs_error *err)
 {

@@ -17,8 +17,7 @@ struct rfs_volume_maker { /* tests: devices that are not made from a url */
                                struct rfs_error *err);
 };
 
-/* --- elements
- * ---------------------------------------------------------------------------------------------------- */
+/* --- elements --- */
 
 /* Opens el's volume on `home` with the url and credentials of `config` (el itself, or an edited copy); from
  * then on rfs_element_on_state() is called until the close. el->volume is set before the first state comes.
@@ -42,8 +41,7 @@ void rfs_link_signature(struct rfs_service *svc, struct rfs_element *el,
 void rfs_element_on_state(struct rfs_service *svc, struct rfs_element *el, enum rfs_device_state state,
                           const struct rfs_device_info *info, const struct rfs_error *why);
 
-/* --- relationships
- * ----------------------------------------------------------------------------------------------- */
+/* --- relationships --- */
 
 /* The map's file, of rel->map_generation. Blocking. */
 int rfs_link_map_create(struct rfs_service *svc, const struct rfs_relationship *rel, bool all_set,

@@ -68,8 +68,7 @@ static void post_message(struct rfs_relationship_link *link, const struct messag
     rfs_loop_post(to_worker ? link->worker : link->svc->control, &m->task);
 }
 
-/* --- worker: events of the pair
- * ---------------------------------------------------------------------------------- */
+/* --- worker: events of the pair --- */
 
 static void pair_copied(void *arg)
 {
@@ -118,8 +117,7 @@ static const struct rfs_pair_events pair_events = {.copied = pair_copied,
                                                    .failed = pair_failed,
                                                    .mismatch = pair_mismatch};
 
-/* --- worker: orders
- * ---------------------------------------------------------------------------------------------- */
+/* --- worker: orders --- */
 
 static void make_pair(struct rfs_relationship_link *link)
 {
@@ -182,8 +180,7 @@ static void on_worker(struct rfs_task *task)
     free(m);
 }
 
-/* --- control: what comes back
- * ------------------------------------------------------------------------------------ */
+/* --- control: what comes back --- */
 
 static void now_made(struct rfs_relationship_link *link)
 {
@@ -255,8 +252,7 @@ static void on_control(struct rfs_task *task)
     free(m);
 }
 
-/* --- control: the map's file
- * ------------------------------------------------------------------------------------- */
+/* --- control: the map's file --- */
 
 static void map_path(const struct rfs_service *svc, uint64_t number, uint64_t generation, char path[PATH_MAX])
 {
@@ -314,8 +310,7 @@ static struct rfs_pmap *load_map(struct rfs_service *svc, struct rfs_relationshi
     return rfs_pmap_load(path, &id, err);
 }
 
-/* --- control: calls
- * ---------------------------------------------------------------------------------------------- */
+/* --- control: calls --- */
 
 int rfs_link_attach(struct rfs_service *svc, struct rfs_relationship *rel, bool *lost_map,
                     struct rfs_error *err)

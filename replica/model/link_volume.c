@@ -75,8 +75,7 @@ static void on_changed(struct rfs_volume_listener *l, struct rfs_volume *vol)
     send_state(link, state, rfs_volume_info(vol), state == RFS_DEVICE_ONLINE ? NULL : rfs_volume_why(vol));
 }
 
-/* --- open
- * -------------------------------------------------------------------------------------------------------- */
+/* --- open --- */
 
 struct opened_message {
     struct rfs_task task;
@@ -178,8 +177,7 @@ void rfs_link_open(struct rfs_service *svc, struct rfs_element *el, const struct
     rfs_loop_post(home->loop, &link->task);
 }
 
-/* --- close
- * ------------------------------------------------------------------------------------------------------- */
+/* --- close --- */
 
 static void closed_on_control(struct rfs_task *task)
 {
@@ -250,8 +248,7 @@ void rfs_link_close(struct rfs_service *svc, struct rfs_element *el, void (*clos
     rfs_loop_post(link->home->loop, &m->task);
 }
 
-/* --- signature
- * --------------------------------------------------------------------------------------------------- */
+/* --- signature --- */
 
 struct signature_request {
     struct rfs_task task;

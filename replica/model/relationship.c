@@ -37,8 +37,7 @@ static void log_state(struct rfs_service *svc, const struct rfs_relationship *re
     rfs_relationship_event(svc, rel, "CopyState", message);
 }
 
-/* --- what could not be made durable is tried again
- * -------------------------------------------------------------- */
+/* --- what could not be made durable is tried again --- */
 
 /* An engine event whose consequence the state folder would not take: nothing has been shown; tried again. */
 struct retry {
@@ -83,8 +82,7 @@ retry_later(struct rfs_service *svc, struct rfs_relationship *rel, const struct 
     rfs_log(svc->log, RFS_LOG_ERROR, "relationships/%s: %s", rel->o.name, failure->msg);
 }
 
-/* --- engine events
- * ----------------------------------------------------------------------------------------------- */
+/* --- engine events --- */
 
 static bool vanishes(const struct rfs_relationship *rel)
 {
@@ -309,8 +307,7 @@ void rfs_relationship_on_mismatch(struct rfs_service *svc, struct rfs_relationsh
     rfs_relationship_event(svc, rel, "Mismatch", message);
 }
 
-/* --- creation and restart
- * ---------------------------------------------------------------------------------------- */
+/* --- creation and restart --- */
 
 static struct rfs_relationship *new_object(const struct rfs_relationship_spec *spec, uint64_t number)
 {

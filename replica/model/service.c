@@ -12,8 +12,7 @@
 #include "model/record.h"
 #include "model/relationship.h"
 
-/* --- loading: before any other thread knows the model, or on the control thread
- * ----------------------------------- */
+/* --- loading: before any other thread knows the model, or on the control thread --- */
 
 static int load_element(void *arg, uint64_t number, const char *json, struct rfs_error *err)
 {
@@ -139,8 +138,7 @@ static void start_on_control(void *arg)
     rfs_jobs_schedule(svc);
 }
 
-/* --- stopping
- * ---------------------------------------------------------------------------------------------------- */
+/* --- stopping --- */
 
 /* Two steps, each over when what is counted has come down to nothing: pairs first, since they use the
  * volumes. */
@@ -174,6 +172,14 @@ static void look(void *arg)
     uv_sem_post(&st->done);
 }
 
+static void await_settled(struct stopping *st, bool (*settled)(const struct rfs_service *svc))
+{
+    st->settled = settled;
+    st->svc->settle = look;
+    st->svc->settle_arg = st;
+    look(st);
+}
+
 static void end_all_waits(struct rfs_service *svc)
 {
     struct rfs_element *el, *etmp;
@@ -205,8 +211,7 @@ static void park_jobs(void *arg)
     end_all_waits(svc);
     HASH_ITER (o.by_number, svc->relationships_by_number, rel, tmp)
         rfs_link_detach(rel, ignore, NULL);
-    st->settled = no_pairs;
-    look(st);
+    await_settled(st, no_pairs);
 }
 
 static void close_volumes(void *arg)
@@ -217,8 +222,7 @@ static void close_volumes(void *arg)
 
     HASH_ITER (o.by_number, svc->elements_by_number, el, tmp)
         rfs_link_close(svc, el, NULL, NULL);
-    st->settled = no_volumes;
-    look(st);
+    await_settled(st, no_volumes);
 }
 
 static void end_timers(void *arg)
@@ -254,8 +258,6 @@ static void free_model(struct rfs_service *svc)
 static void step(struct stopping *st, void (*fn)(void *arg))
 {
     uv_sem_init(&st->done, 0);
-    st->svc->settle = look;
-    st->svc->settle_arg = st;
     rfs_loop_call(st->svc->control, fn, st);
     uv_sem_wait(&st->done);
     uv_sem_destroy(&st->done);
@@ -298,8 +300,7 @@ void rfs_service_stop(struct rfs_service *svc)
     free_service(svc);
 }
 
-/* --- starting
- * ---------------------------------------------------------------------------------------------------- */
+/* --- starting --- */
 
 static void event_added(void *arg)
 {

@@ -104,8 +104,7 @@ static bool stopping(struct operating *op)
     return true;
 }
 
-/* --- the relationship goes
- * --------------------------------------------------------------------------------------- */
+/* --- the relationship goes --- */
 
 static void detached_gone(void *arg)
 {
@@ -143,8 +142,7 @@ static void make_gone(struct operating *op)
         rfs_link_detach(op->rel, detached_gone, op);
 }
 
-/* --- the relationship changes
- * ------------------------------------------------------------------------------------ */
+/* --- the relationship changes --- */
 
 static const struct ends {
     uint32_t operation, progress, job_state;
@@ -281,8 +279,7 @@ static int publish_change(struct operating *op, uint64_t map_generation)
     return 0;
 }
 
-/* --- with a new map
- * ---------------------------------------------------------------------------------------------- */
+/* --- with a new map --- */
 
 static int reattach(struct operating *op)
 {
@@ -336,8 +333,7 @@ static void renew_map(struct operating *op)
     rfs_link_detach(op->rel, detached_for_map, op);
 }
 
-/* --- the steps
- * --------------------------------------------------------------------------------------------------- */
+/* --- the steps --- */
 
 static void quiet(void *arg, bool complete)
 {
