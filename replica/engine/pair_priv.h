@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The inside of a pair. For pair.c, chunk.c, zero.c, ledger.c, checkpoint.c, extents.c and throttle.c only;
+ * The inside of a pair. For pair.c, work.c, chunk.c, zero.c, ledger.c, checkpoint.c, extents.c and throttle.c only;
  * all of it on the pair's worker.
  *
  * Words. A *span* is a dirty run of whole regions that has been taken from the map; the *ledger* lists the
@@ -189,6 +189,10 @@ void rfs_pair_count(_Atomic uint64_t *counter, uint64_t n);
 /* What to do about a request that did not go well: true = try again (ERROR, and what only some operations
  * answer); false = seen to (lost() or failed() is on its way). */
 bool rfs_pair_retryable(struct rfs_pair *p, enum rfs_side side, const struct rfs_io *io);
+
+/* work.c */
+void rfs_work_fill(struct rfs_pair *p, uint64_t now); /* as much as may be in flight */
+void rfs_work_drop(struct rfs_pair *p);               /* what waits for a time or a range is given up */
 
 /* chunk.c */
 struct rfs_slot *rfs_slot_get(struct rfs_pair *p); /* NULL: all are busy */

@@ -75,7 +75,7 @@ static void fill_header(unsigned char page[PMAP_PAGE], const struct rfs_pmap_ide
                        .generation = htole64(id->generation)};
 
     memcpy(h.magic, MAGIC, sizeof(h.magic));
-    strncpy(h.owner, id->owner, sizeof(h.owner) - 1);
+    memccpy(h.owner, id->owner, 0, sizeof(h.owner) - 1);
     h.checksum = checksum(&h);
     memset(page, 0, PMAP_PAGE);
     memcpy(page, &h, sizeof(h));

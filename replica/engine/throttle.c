@@ -14,8 +14,7 @@ void rfs_throttle_set(struct rfs_throttle *t, uint64_t rate, uint64_t now)
     if (rate == t->rate)
         return;
     t->rate = rate;
-    t->tokens = (int64_t)rate; /* a debt made at the old rate would be paid at the new one; a millisecond's
-                                  worth lets it begin */
+    t->tokens = (int64_t)rate; /* debts made at the old rate are not paid at the new one; above zero: go */
     t->at_ms = now;
 }
 

@@ -136,8 +136,11 @@ int rfs_settings_apply(struct rfs_settings *s, const struct rfs_request *req, bo
 void rfs_settings_render(const struct rfs_settings *s, const char *name, struct rfs_text *out)
 {
     const struct setting *row = find(name);
-    uint64_t value = load(s, row);
+    uint64_t value;
 
+    if (!row)
+        return;
+    value = load(s, row);
     if (row->type == VALUE)
         rfs_text_puts(out, rfs_value_name(row->values, (int)value));
     else
