@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -125,6 +126,17 @@ static int serve(struct daemon *d, struct rfs_fs *fs, const char *mountpoint, st
     return rc;
 }
 
+/* Each relationship keeps its map's file open, each element a socket or a file. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit))
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 /* The daemon itself. The signals that end it are for the main thread alone: every thread made from here on inherits the
  * blocked mask. */
 static int run(struct daemon *d, const char *mountpoint)
@@ -140,6 +152,7 @@ static int run(struct daemon *d, const char *mountpoint)
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     /* We are below file systems: writing back their pages must not wait for us to write back pages. */
     prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+    raise_file_limit();
     umask(0077);
     rc = serve(d, fs, mountpoint, &err);
     if (rc && (d->ready_fd >= 0 || o->foreground))
