@@ -183,8 +183,10 @@ static int refresh(struct rfs_handle *h, const struct rfs_caller *who)
     if (fresh)
         return 0;
     rc = rfs_render_node(h->fs, h->node, who, &text);
-    if (rc)
+    if (rc) {
+        rfs_text_free(&text);
         return was_read ? rc : 0;
+    }
     pthread_mutex_lock(&h->lock);
     rfs_text_free(&h->snapshot);
     h->snapshot = text;
@@ -241,8 +243,10 @@ int rfs_handle_changed(struct rfs_handle *h, const struct rfs_caller *who)
         pthread_mutex_unlock(&h->lock);
         return changed;
     }
-    if (rfs_render_node(h->fs, h->node, who, &text))
+    if (rfs_render_node(h->fs, h->node, who, &text)) {
+        rfs_text_free(&text);
         return -ENOENT;
+    }
     pthread_mutex_lock(&h->lock);
     changed = text.len != h->snapshot.len || memcmp(text.data, h->snapshot.data, text.len) != 0;
     pthread_mutex_unlock(&h->lock);

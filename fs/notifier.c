@@ -164,16 +164,25 @@ static void *run(void *arg)
     return NULL;
 }
 
+static void set_running(struct rfs_notifier *n, bool running)
+{
+    pthread_mutex_lock(&n->lock);
+    n->running = running;
+    pthread_cond_signal(&n->wake);
+    pthread_mutex_unlock(&n->lock);
+}
+
 int rfs_notifier_start(struct rfs_notifier *n, struct fuse_session *se)
 {
     int rc;
 
     n->se = se;
-    n->running = true;
+    set_running(n, true);
     rc = pthread_create(&n->thread, NULL, run, n);
     n->started = !rc;
-    n->running = !rc;
-    if (!rc)
+    if (rc)
+        set_running(n, false);
+    else
         pthread_setname_np(n->thread, "rfs-notifier");
     return rc;
 }
@@ -184,10 +193,7 @@ void rfs_notifier_stop(struct rfs_notifier *n)
 
     if (!n->started)
         return;
-    pthread_mutex_lock(&n->lock);
-    n->running = false;
-    pthread_cond_signal(&n->wake);
-    pthread_mutex_unlock(&n->lock);
+    set_running(n, false);
     pthread_join(n->thread, NULL);
     n->started = false;
     DL_FOREACH (n->fs->handles, h)

@@ -13,7 +13,8 @@ struct rfs_memory_options {
     uint64_t max_unmap, max_write_zeroes;
     bool extent_status, unmapped_reads_zero; /* tracks deallocation per block when extent_status */
     const char *identity;                    /* NULL: made from the address */
-    void *bytes; /* the caller's memory of `size` bytes, which outlives the device; NULL: own, zeroed, freed at close */
+    void *
+        bytes; /* the caller's memory of `size` bytes, which outlives the device; NULL: own, zeroed, freed at close */
     uint8_t *allocated; /* with extent_status and caller's bytes: one byte a block, 1 = allocated; caller's */
 };
 

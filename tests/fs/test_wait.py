@@ -251,10 +251,12 @@ class Waits(FsCase):
             t.start()
         self.m.wait_for(lambda: int(self.m.read("service/generation")) >= 0, LIMIT)
         stop_at = time.monotonic()
-        self.m.stop()
-        stop.set()
-        for t in threads:
-            t.join()
+        try:
+            self.m.stop()
+        finally:
+            stop.set()
+            for t in threads:
+                t.join()
         self.assertLess(time.monotonic() - stop_at, 15 * SLOWER)
         self.m.start()
 
