@@ -12,6 +12,7 @@
 
 #define ROW_TIMEOUT    60.0 /* names of a table never change */
 #define OBJECT_TIMEOUT 1.0  /* removal is told to the kernel as well; this bounds what can be missed */
+#define FOLDER_TIMEOUT 1.0 /* attributes: the kernel asks for those of every folder on a path, file by file */
 #define NAME_BYTES     255
 
 struct rfs_fs *rfs_req_fs(fuse_req_t req)
@@ -186,7 +187,7 @@ int rfs_node_stat(struct rfs_fs *fs, struct rfs_node node, const struct rfs_call
         return rc;
     rc = size_of(fs, node, who, &size);
     st->st_size = (off_t)size;
-    st->st_blocks = (blkcnt_t)((size + 511) / 512);
+    st->st_blocks = st->st_mode & 0444 ? (blkcnt_t)((size + 511) / 512) : 0;
     return rc;
 }
 
@@ -202,6 +203,12 @@ static double entry_timeout(struct rfs_fs *fs, struct rfs_node node, const struc
     return ROW_TIMEOUT;
 }
 
+/* Sizes and times of files are asked for each time. */
+static double attr_timeout(struct rfs_node node)
+{
+    return node.row || node.dir == RFS_DIR_TEMP ? 0 : FOLDER_TIMEOUT;
+}
+
 int rfs_node_entry(struct rfs_fs *fs, struct rfs_node node, struct fuse_entry_param *e)
 {
     const struct rfs_row *row = rfs_tree_row(fs->tree, node);
@@ -214,6 +221,7 @@ int rfs_node_entry(struct rfs_fs *fs, struct rfs_node node, struct fuse_entry_pa
     if (rc)
         return rc;
     e->entry_timeout = entry_timeout(fs, node, row);
+    e->attr_timeout = attr_timeout(node);
     if (row && rfs_row_writable(row))
         e->attr.st_size = RFS_ROOMY;
     return 0;
@@ -262,12 +270,13 @@ void rfs_op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct rfs_caller who = rfs_req_caller(req);
     struct stat st;
-    int rc = rfs_node_stat(rfs_req_fs(req), rfs_node_unpack(ino), &who, &st);
+    struct rfs_node node = rfs_node_unpack(ino);
+    int rc = rfs_node_stat(rfs_req_fs(req), node, &who, &st);
 
     if (rc)
         fuse_reply_err(req, rc);
     else
-        fuse_reply_attr(req, &st, 0);
+        fuse_reply_attr(req, &st, attr_timeout(node));
 }
 
 /* --- setattr --- */

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -90,13 +91,22 @@ static int detach(const char *path)
     return pid > 0 && waitpid(pid, &status, 0) == pid && !status ? 0 : -1;
 }
 
+/* statfs() always asks the file system; what stat() says of a dead one may be an older answer. */
+static int look(const char *path, struct stat *st)
+{
+    struct statfs sfs;
+
+    return statfs(path, &sfs) || stat(path, st) ? errno : 0;
+}
+
 static int check_folder(const char *path, struct rfs_error *err)
 {
     struct stat st;
+    int rc;
 
-    for (unsigned i = 0; stat(path, &st); i++) {
-        if (errno != ENOTCONN || !is_ours(path))
-            return rfs_fail_sys(err, errno, "the mount point %s", path);
+    for (unsigned i = 0; (rc = look(path, &st)); i++) {
+        if ((rc != ENOTCONN && rc != ECONNABORTED) || !is_ours(path))
+            return rfs_fail_sys(err, rc, "the mount point %s", path);
         if (i == DEAD_MAX || detach(path))
             return rfs_fail_sys(
                 err, errno, "the dead mount that an earlier replicafs left on %s cannot be detached", path);
@@ -124,11 +134,11 @@ static int check_state_dir(const char *path, const char *state_dir, struct rfs_e
 
 static int check_device(struct rfs_error *err)
 {
-    if (!access("/dev/fuse", R_OK | W_OK))
+    if (!access("/dev/fuse", F_OK)) /* fusermount3 may open it where we may not */
         return 0;
     return rfs_fail_sys(err, errno,
-                        "/dev/fuse cannot be opened; load the fuse module (modprobe fuse), in a container "
-                        "give it the device, and run as a user who may use it");
+                        "/dev/fuse is not there; load the fuse module (modprobe fuse), in a container "
+                        "give it the device");
 }
 
 char *rfs_mountpoint_prepare(const char *mountpoint, const char *state_dir, struct rfs_error *err)

@@ -53,8 +53,12 @@ int rfs_render_size(struct rfs_fs *fs, struct rfs_node node, const struct rfs_ca
     int rc;
 
     *size = 0;
-    if (!row || !rfs_row_readable(row))
-        return row ? 0 : ENOENT;
+    if (!row)
+        return ENOENT;
+    if (!rfs_row_readable(row)) {
+        *size = RFS_REQUEST_MAX;
+        return 0;
+    }
     if (row->method && !row->method->render) {
         *size = row->usage_size;
         return 0;

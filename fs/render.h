@@ -12,7 +12,7 @@
 int rfs_render_node(struct rfs_fs *fs, struct rfs_node node, const struct rfs_caller *who,
                     struct rfs_text *out);
 
-/* Its size alone; `changed_ms` (may be NULL) is set as well. */
+/* Its size alone. A write-only file shows what it takes: below its end the kernel lets writes through in parallel. */
 int rfs_render_size(struct rfs_fs *fs, struct rfs_node node, const struct rfs_caller *who, uint64_t *size);
 
 /* Documents of the root. */

@@ -44,7 +44,8 @@ class Bench:
         self.source_file = random_file(os.path.join(folder, "source"), size)
         self.target_file = blank_file(os.path.join(folder, "target"), size)
         self.source, self.target = (self.start(kind, f) for f in (self.source_file, self.target_file))
-        self.mount = Mount(state_dir=os.path.join(folder, "state"), mountpoint=os.path.join(folder, "mnt"))
+        self.mount = Mount(state_dir=os.path.join(folder, "state"), mountpoint=os.path.join(folder, "mnt"),
+                           log=subprocess.DEVNULL)
         self.mount.start()
         for name, target in (("a", self.source), ("b", self.target)):
             os.mkdir(os.path.join(self.mount.path, "elements", name))

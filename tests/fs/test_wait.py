@@ -96,7 +96,9 @@ class Waits(FsCase):
 
     def test_others_go_on(self):
         """With ten waiting, everybody else works, on the same files too."""
-        opened_before = self.write_fd(OPERATION)
+        opened_before, wait_before = self.write_fd(OPERATION), self.write_fd(WAIT, os.O_WRONLY)
+        os.fstat(opened_before)  # as Python's open() does
+        os.fstat(wait_before)
         procs = [self.writer(path, request) for path, request in
                  5 * [(OPERATION, "ResyncReplica wait_for_copy_state=Synchronized timeout=60"),
                       (WAIT, "Synchronized timeout=60")]]
@@ -107,6 +109,7 @@ class Waits(FsCase):
                 os.lstat(os.path.join(folder, name))
         self.assertEqual(self.m.read("relationships/db/copy_state"), "UnSynchronized")
         self.refused(errno.EINVAL, os.write, opened_before, b"Nonsense\n")
+        self.refused(errno.EINVAL, os.write, wait_before, b"Nonsense\n")
         self.m.write(OPERATION, "Suspend wait_for_copy_state=Suspended timeout=30")
         os.mkdir(self.at("elements/new"))
         self.assertLess(time.monotonic() - began, 10 * SLOWER)

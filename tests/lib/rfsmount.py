@@ -22,8 +22,9 @@ def program():
 
 
 class Mount:
-    def __init__(self, state_dir, mountpoint, workers=None, options=()):
-        self.state_dir, self.path = state_dir, mountpoint
+    def __init__(self, state_dir, mountpoint, workers=None, options=(), log=None):
+        """`log`: an open file for what the daemon says; None = this program's stderr."""
+        self.state_dir, self.path, self.log = state_dir, mountpoint, log
         self.argv = [program(), "-f", "--state-dir=" + state_dir, *options]
         if workers:
             self.argv.append("--workers=%d" % workers)
@@ -39,7 +40,7 @@ class Mount:
             os.makedirs(self.path, exist_ok=True)
         except FileExistsError:
             pass  # a dead mount: it is there, but no folder that answers
-        self.proc = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL)
+        self.proc = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stderr=self.log)
         end = time.monotonic() + seconds * SLOWER
         while not self.mounted():
             if self.proc.poll() is not None:

@@ -294,7 +294,7 @@ class Runner:
 
 def sources():
     found = []
-    for folder in ("fs", "replica", "tests/unit", "tests/fuzz"):
+    for folder in ("fs", "replica", "tests"):
         for pattern in ("**/*.c", "**/*.h"):
             found.extend(glob.glob(os.path.join(TOP, folder, pattern), recursive=True))
     return sorted(found)
