@@ -14,6 +14,7 @@ struct rfs_element_change {
     struct rfs_element *el;
     struct rfs_element next; /* edited copy of *el; its new strings are owned until published */
     bool offline_ok, rehome;
+    bool restoring; /* the new values were no good; the old ones are being connected again */
     const char *busy_before;
     struct rfs_worker *home;
     void (*done)(void *arg, const struct rfs_error *err);
@@ -100,7 +101,7 @@ static void end_change(struct rfs_element_change *ch, const struct rfs_error *er
     done(arg, err ? &copy : NULL);
 }
 
-/* The new values are no good: back to the old ones. */
+/* The new values are no good: back to the old ones, and only then the answer. */
 static void restore_old(void *arg)
 {
     struct rfs_element_change *ch = arg;
@@ -108,12 +109,21 @@ static void restore_old(void *arg)
     struct rfs_element *el = ch->el;
 
     free_new_strings(ch);
-    el->change = NULL;
+    ch->restoring = true;
     publish_state(svc, el, el->url ? RFS_element_state_CONNECTING : RFS_element_state_UNCONFIGURED,
                   ch->err.msg);
-    if (el->url)
-        rfs_link_open(svc, el, el, rfs_least_loaded(svc));
-    end_change(ch, &ch->err);
+    if (el->url && !svc->stopping)
+        rfs_link_open(svc, el, el, ch->home);
+    else
+        end_change(ch, &ch->err);
+}
+
+static void restored(struct rfs_element_change *ch, enum rfs_device_state state, const struct rfs_error *why)
+{
+    struct rfs_error err = ch->err;
+
+    publish_state(ch->svc, ch->el, state_of_device[state], why ? why->msg : NULL);
+    end_change(ch, &err);
 }
 
 static void reject(struct rfs_element_change *ch, const struct rfs_error *why)
@@ -140,7 +150,9 @@ static void accept_new(struct rfs_element_change *ch, uint32_t state, const stru
     next.info = info ? *info : ch->next.info;
     next.state = state;
     next.o.last_error = why ? rfs_xstrdup(why->msg) : NULL;
-    if (rfs_publish(ch->svc, &(struct rfs_edit){.el = el, .el_next = &next}, &err)) {
+    if (ch->rehome) { /* nothing that the catalogue keeps */
+        rfs_publish_volatile(ch->svc, &(struct rfs_edit){.el = el, .el_next = &next});
+    } else if (rfs_publish(ch->svc, &(struct rfs_edit){.el = el, .el_next = &next}, &err)) {
         ch->next = *el; /* publishing has freed the new strings */
         rfs_error_wrap(&err, "elements/%s", el->o.name);
         reject(ch, &err);
@@ -156,7 +168,9 @@ static void change_state(struct rfs_element_change *ch, enum rfs_device_state st
 
     if (state == RFS_DEVICE_CONNECTING)
         return;
-    if (state == RFS_DEVICE_ONLINE && check_unique(ch->svc, ch->el, info, &err))
+    if (ch->restoring)
+        restored(ch, state, why);
+    else if (state == RFS_DEVICE_ONLINE && check_unique(ch->svc, ch->el, info, &err))
         reject(ch, &err);
     else if (state == RFS_DEVICE_ONLINE)
         accept_new(ch, RFS_element_state_ONLINE, info, NULL);
