@@ -295,6 +295,11 @@ static void check_condition(struct rfs_iscsi *dev, struct rfs_io *io, const stru
     enum rfs_io_status why;
 
     rfs_iscsi_sense(task, &sense);
+    if (sense.deferred && sense.key > SCSI_SENSE_RECOVERED_ERROR) {
+        rfs_iscsi_fail(dev->session, RFS_DEVICE_OFFLINE, RFS_RV_FAILED,
+                       "a write that had been acknowledged has failed (%s): connecting anew", sense.text);
+        return;
+    }
     switch (rfs_iscsi_judge(&sense, &why)) {
     case RFS_ISCSI_DONE:
         finish_ok(dev, io);
@@ -341,7 +346,8 @@ static void take_extent(struct rfs_iscsi *dev, struct rfs_io *io, struct scsi_ta
 
     for (uint32_t i = 0; list && i < list->num_descriptors && next < last; i++) {
         const struct scsi_lba_status_descriptor *d = &list->descriptors[i];
-        bool gone = d->provisioning != SCSI_PROVISIONING_TYPE_MAPPED;
+        bool gone = d->provisioning == SCSI_PROVISIONING_TYPE_DEALLOCATED ||
+                    d->provisioning == SCSI_PROVISIONING_TYPE_ANCHORED; /* SBC-4: 3 mapped, 4 unknown */
 
         if (d->lba > next || d->lba + d->num_blocks <= next || (next > first && gone != deallocated))
             break;
@@ -483,6 +489,23 @@ static void capacity_changed(struct rfs_iscsi *dev, uint64_t size, uint32_t bloc
         dev->base.events->changed(dev->base.events_arg);
 }
 
+/* A unit attention is told once: one that comes here is heard of nowhere else. */
+static void capacity_refused(struct rfs_iscsi_session *s, const struct scsi_task *task)
+{
+    struct rfs_iscsi_sense sense;
+    enum rfs_io_status unused;
+    enum rfs_iscsi_verdict verdict;
+
+    rfs_iscsi_sense(task, &sense);
+    verdict = rfs_iscsi_judge(&sense, &unused);
+    if (sense.deferred || verdict == RFS_ISCSI_ANOTHER ||
+        (verdict == RFS_ISCSI_RESET && s->dev->base.info.volatile_cache))
+        rfs_iscsi_fail(s, RFS_DEVICE_OFFLINE, RFS_RV_FAILED, "the LUN was reset or has changed (%s): connecting anew",
+                       sense.text);
+    else if (s->rereads++ < ATTENTIONS)
+        rfs_iscsi_reread_capacity(s);
+}
+
 static void on_capacity(struct iscsi_context *ctx, int status, void *data, void *arg)
 {
     struct rfs_iscsi_session *s = arg;
@@ -495,8 +518,8 @@ static void on_capacity(struct iscsi_context *ctx, int status, void *data, void 
         cap = status ? NULL : scsi_datain_unmarshall(task);
         if (cap)
             capacity_changed(s->dev, (cap->returned_lba + 1) * cap->block_length, cap->block_length);
-        else if (status == SCSI_STATUS_CHECK_CONDITION && s->rereads++ < ATTENTIONS)
-            rfs_iscsi_reread_capacity(s);
+        else if (status == SCSI_STATUS_CHECK_CONDITION)
+            capacity_refused(s, task);
     }
     rfs_iscsi_task_free(task);
 }

@@ -61,10 +61,10 @@ static void on_failed(struct rfs_pair *p, enum rfs_side side, const struct rfs_i
     struct rfs_checkpoint *c = &p->check;
 
     c->failed = true;
-    if (!rfs_pair_retryable(p, side, io))
-        return;
     if (c->epoch == p->epoch)
         rfs_ledger_void(p);
+    if (!rfs_pair_retryable(p, side, io))
+        return;
     if (c->failures++ >= rfs_pair_max_retries(p)) {
         rfs_pair_fail(p, side, &io->error);
         return;
