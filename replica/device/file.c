@@ -29,8 +29,6 @@
 #define BACKOFF_FIRST_MS   200
 #define BACKOFF_REFUSED_MS 1000
 #define BACKOFF_MAX_MS     10000
-#define IOV_WINDOW         64
-#define SHRUNK             (-1) /* besides errno numbers: the file ends before the range does */
 
 /* One attempt to open, on the opener thread. */
 struct attempt {
@@ -62,30 +60,12 @@ struct req {
     struct rfs_work work;
     struct file *file;
     struct rfs_io *io;
-    int result;       /* errno, SHRUNK, 0 */
+    int result;       /* errno, RFS_FILE_…, 0 */
     bool sync_failed; /* and not merely the write before it */
     struct req *next;
 };
 
 /* --- the calls, on I/O threads --- */
-
-/* The part of io's vector that begins `skip` bytes in; at most IOV_WINDOW entries. */
-static int window(const struct rfs_io *io, uint64_t skip, struct iovec *out)
-{
-    int n = 0;
-
-    for (int i = 0; i < io->niov && n < IOV_WINDOW; i++) {
-        size_t len = io->iov[i].iov_len;
-
-        if (skip >= len) {
-            skip -= len;
-            continue;
-        }
-        out[n++] = (struct iovec){(char *)io->iov[i].iov_base + skip, len - skip};
-        skip = 0;
-    }
-    return n;
-}
 
 /* Without this a write behind the end of a file that somebody cut short would grow it again, with a hole in
  * it. */
@@ -97,43 +77,21 @@ static int check_end(const struct file *f, const struct rfs_io *io)
         return 0;
     if (fstat(f->fd, &st))
         return errno;
-    return (uint64_t)st.st_size < io->offset + io->length ? SHRUNK : 0;
-}
-
-/* `flags` is for pwritev2 only. */
-static int transfer(const struct file *f, const struct rfs_io *io, int flags)
-{
-    struct iovec iov[IOV_WINDOW];
-    uint64_t done = 0;
-
-    while (done < io->length) {
-        int n = window(io, done, iov);
-        off_t at = (off_t)(io->offset + done);
-        ssize_t got = io->op == RFS_IO_READ ? preadv(f->fd, iov, n, at)
-                      : flags               ? pwritev2(f->fd, iov, n, at, flags)
-                                            : pwritev(f->fd, iov, n, at);
-
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return errno;
-        if (got == 0)
-            return SHRUNK;
-        done += (uint64_t)got;
-    }
-    return 0;
+    if (st.st_nlink == 0)
+        return RFS_FILE_DELETED;
+    return (uint64_t)st.st_size < io->offset + io->length ? RFS_FILE_SHRUNK : 0;
 }
 
 static int do_read(const struct file *f, struct rfs_io *io)
 {
-    return transfer(f, io, 0);
+    return rfs_file_transfer(f->fd, io, 0);
 }
 
 static int do_write(const struct file *f, struct rfs_io *io)
 {
     int code = check_end(f, io);
 
-    return code ? code : transfer(f, io, 0);
+    return code ? code : rfs_file_transfer(f->fd, io, 0);
 }
 
 static int do_sync(const struct file *f)
@@ -173,30 +131,11 @@ static int do_write_zeroes(const struct file *f, struct rfs_io *io)
     return f->block_device ? block_range(f, io, BLKZEROOUT) : do_fallocate(f, io, FALLOC_FL_ZERO_RANGE);
 }
 
-/* A hole counts from its first to its last whole block: what a block shares with data is data. */
 static int do_extent_status(const struct file *f, struct rfs_io *io)
 {
-    uint64_t bs = f->dev.info.block_size, end = io->offset + io->length;
     int code = check_end(f, io);
-    off_t data, hole;
 
-    if (code)
-        return code;
-    data = lseek(f->fd, (off_t)io->offset, SEEK_DATA);
-    if (data < 0 && errno != ENXIO)
-        return errno;
-    io->extent.deallocated = data < 0 || (uint64_t)data >= io->offset + bs;
-    if (io->extent.deallocated) {
-        io->extent.length =
-            data < 0 || (uint64_t)data >= end ? io->length : (uint64_t)data / bs * bs - io->offset;
-        return 0;
-    }
-    hole = lseek(f->fd, data, SEEK_HOLE);
-    if (hole < 0)
-        return errno;
-    hole = (off_t)(((uint64_t)hole + bs - 1) / bs * bs);
-    io->extent.length = (uint64_t)hole >= end ? io->length : (uint64_t)hole - io->offset;
-    return 0;
+    return code ? code : rfs_file_extent_status(f->fd, f->dev.info.block_size, io);
 }
 
 static int (*const calls[])(const struct file *f, struct rfs_io *io) = {
@@ -214,12 +153,20 @@ static void run_call(struct rfs_work *work)
     r->result = atomic_load(&r->file->ended) ? ECANCELED : calls[r->io->op](r->file, r->io);
 }
 
+/* What is on stable storage under no name is lost all the same. After the sync, so that it holds for what was synced. */
+static void check_place(struct req *r)
+{
+    if (!r->result)
+        r->result = rfs_file_check_place(r->file->fd, r->file->wanted.path);
+}
+
 static void run_sync(struct rfs_work *work)
 {
     struct req *r = RFS_CONTAINER_OF(work, struct req, work);
 
     r->result = atomic_load(&r->file->ended) ? ECANCELED : do_sync(r->file);
     r->sync_failed = r->result && r->result != ECANCELED;
+    check_place(r);
 }
 
 /* A lone write with FUA need not sync the whole file. Whether writing or syncing failed shows by writing
@@ -229,10 +176,10 @@ static int write_synced(struct req *r)
     int code = check_end(r->file, r->io), again;
 
     if (!code)
-        code = transfer(r->file, r->io, RWF_DSYNC);
-    if (!code || code == SHRUNK)
+        code = rfs_file_transfer(r->file->fd, r->io, RWF_DSYNC);
+    if (code <= 0)
         return code;
-    again = transfer(r->file, r->io, 0);
+    again = rfs_file_transfer(r->file->fd, r->io, 0);
     if (code == EOPNOTSUPP || code == ENOSYS || code == EINVAL) {
         code = again ? again : do_sync(r->file);
         r->sync_failed = code && !again;
@@ -247,6 +194,7 @@ static void run_sync_write(struct rfs_work *work)
     struct req *r = RFS_CONTAINER_OF(work, struct req, work);
 
     r->result = atomic_load(&r->file->ended) ? ECANCELED : write_synced(r);
+    check_place(r);
 }
 
 /* --- requests, on the loop --- */
@@ -260,7 +208,7 @@ static const struct {
     enum rfs_io_status status;
 } statuses[] = {
     {0, RFS_IO_OK},
-    {SHRUNK, RFS_IO_RANGE},
+    {RFS_FILE_SHRUNK, RFS_IO_RANGE},
     {ECANCELED, RFS_IO_LOST},
     {ENOSPC, RFS_IO_NOSPACE},
     {EDQUOT, RFS_IO_NOSPACE},
@@ -301,9 +249,9 @@ static void set_result(struct file *f, struct rfs_io *io, int result)
 {
     enum rfs_io_status status = status_of(io, result);
     char text[128] = "";
-    const char *why = result == SHRUNK      ? "the file ends before"
-                      : result == ECANCELED ? "the session ended"
-                                            : strerror_r(result, text, sizeof(text));
+    const char *why = result == RFS_FILE_SHRUNK ? "the file ends before"
+                      : result == ECANCELED     ? "the session ended"
+                                                : strerror_r(result, text, sizeof(text));
 
     if (status == RFS_IO_UNSUPPORTED)
         forget_ability(f, io->op);
@@ -352,11 +300,27 @@ static void end_session(struct file *f, const struct rfs_error *why)
     rfs_device_set_state(&f->dev, RFS_DEVICE_OFFLINE, why);
 }
 
+/* A session with what the path does not lead to any more is over, and opening again decides what is there now. */
+static int end_if_gone(struct file *f, int result)
+{
+    struct rfs_error why;
+
+    if (result != RFS_FILE_DELETED && result != RFS_FILE_REPLACED)
+        return result;
+    if (!atomic_load(&f->ended)) {
+        rfs_fail(&why, RFS_RV_NOT_FOUND, "%s: %s while it was open; opening it again", f->wanted.path,
+                 result == RFS_FILE_DELETED ? "was deleted" : "was replaced or moved away");
+        rfs_log(f->log, RFS_LOG_ERROR, "element %s: %s", f->name, why.msg);
+        end_session(f, &why);
+    }
+    return ECANCELED;
+}
+
 static void sync_done(struct rfs_work *work)
 {
     struct req *served = RFS_CONTAINER_OF(work, struct req, work), *lost = NULL;
     struct file *f = served->file;
-    int result = atomic_load(&f->ended) ? ECANCELED : served->result;
+    int result = atomic_load(&f->ended) ? ECANCELED : end_if_gone(f, served->result);
     struct rfs_error why;
 
     f->syncing = NULL;
@@ -403,13 +367,14 @@ static void call_done(struct rfs_work *work)
 {
     struct req *r = RFS_CONTAINER_OF(work, struct req, work);
     struct file *f = r->file;
+    int result = end_if_gone(f, r->result);
 
     if (atomic_load(&f->ended))
         complete(r, ECANCELED);
-    else if (!r->result && r->io->fua && (r->io->op == RFS_IO_WRITE || r->io->op == RFS_IO_WRITE_ZEROES))
+    else if (!result && r->io->fua && (r->io->op == RFS_IO_WRITE || r->io->op == RFS_IO_WRITE_ZEROES))
         join_sync(f, r);
     else
-        complete(r, r->result);
+        complete(r, result);
 }
 
 static void file_submit(struct rfs_device *dev, struct rfs_io *io)

@@ -72,6 +72,20 @@ static enum rfs_device_state open_path(struct rfs_file_opened *o, const char *pa
     return o->fd < 0 ? open_failed(o, path, errno) : RFS_DEVICE_ONLINE;
 }
 
+/* An inode's number is used again, often at once, when its file is deleted and another one created; the time of its birth
+ * is not. */
+static void set_identity(struct rfs_file_opened *o, const struct stat *st)
+{
+    struct rfs_device_info *info = &o->info;
+    struct statx stx;
+    int n = snprintf(info->identity, sizeof(info->identity), "file:%u:%u:%" PRIu64, major(st->st_dev),
+                     minor(st->st_dev), (uint64_t)st->st_ino);
+
+    if (statx(o->fd, "", AT_EMPTY_PATH, STATX_BTIME, &stx) == 0 && stx.stx_mask & STATX_BTIME)
+        snprintf(info->identity + n, sizeof(info->identity) - (size_t)n, ":%" PRId64,
+                 (int64_t)stx.stx_btime.tv_sec * 1000000000 + stx.stx_btime.tv_nsec);
+}
+
 static enum rfs_device_state probe_regular(struct rfs_file_opened *o, const char *path, const struct stat *st)
 {
     struct flock lock = {.l_type = o->info.write_protected ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
@@ -90,8 +104,7 @@ static enum rfs_device_state probe_regular(struct rfs_file_opened *o, const char
     info->extent_status = info->unmapped_reads_zero = true;
     strcpy(info->product, "regular file");
     strcpy(info->provisioning, (uint64_t)st->st_blocks * 512 < info->size ? "Thin" : "Thick");
-    snprintf(info->identity, sizeof(info->identity), "file:%u:%u:%" PRIu64, major(st->st_dev),
-             minor(st->st_dev), (uint64_t)st->st_ino);
+    set_identity(o, st);
     return RFS_DEVICE_ONLINE;
 }
 

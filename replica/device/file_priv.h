@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Opening a file: device, apart from running it. For file.c only. rfs_file_try() blocks: it is called on a
- * thread of the device's own, and the caller owns what it hands over.
+ * Opening a file: device (file_open.c) and its longer calls (file_io.c), apart from running it. For file.c only.
+ * Everything here blocks: it is called on threads of the device's own. The caller owns what rfs_file_try() hands over.
  */
 #ifndef RFS_DEVICE_FILE_PRIV_H
 #define RFS_DEVICE_FILE_PRIV_H
@@ -22,6 +22,23 @@ struct rfs_file_opened {
     struct rfs_device_info info;
     struct rfs_error error; /* why it is not Online */
 };
+
+/* Besides errno numbers, what a call can come to. */
+enum {
+    RFS_FILE_SHRUNK = -1,  /* the file ends before the range does */
+    RFS_FILE_DELETED = -2, /* no name leads to it any more: whatever is written to it goes with the session */
+    RFS_FILE_REPLACED = -3, /* the path leads to something else */
+};
+
+/* 0 or RFS_FILE_DELETED or RFS_FILE_REPLACED: does the path still lead to what is open? An errno if nobody
+ * can say. */
+int rfs_file_check_place(int fd, const char *path);
+
+/* READ or WRITE in full; `flags` is for pwritev2 only. errno, RFS_FILE_SHRUNK or 0. */
+int rfs_file_transfer(int fd, const struct rfs_io *io, int flags);
+
+/* errno or 0, with io->extent filled. */
+int rfs_file_extent_status(int fd, uint64_t block_size, struct rfs_io *io);
 
 void rfs_file_try(const struct rfs_file_wanted *wanted, struct rfs_file_opened *opened);
 

@@ -7,7 +7,6 @@
 #include "engine/pendingmap_priv.h"
 
 #include <assert.h>
-#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -68,7 +67,9 @@ static int find_slot(const struct rfs_pmap *map, uint64_t page)
 
 static uint64_t image_word(const struct rfs_pmap *map, int slot, uint64_t w)
 {
-    return slot < 0 ? 0 : le64toh(map->batch->images[(size_t)slot * PMAP_PAGE_WORDS + w % PMAP_PAGE_WORDS]);
+    return slot < 0
+               ? 0
+               : rfs_pmap_from_disk(map->batch->images[(size_t)slot * PMAP_PAGE_WORDS + w % PMAP_PAGE_WORDS]);
 }
 
 /* What the file may hold now, whichever of an outstanding write has got there: what counts as unsaved. */
@@ -177,7 +178,7 @@ static void add_page(struct rfs_pmap *map, struct rfs_pmap_batch *batch, uint32_
     for (uint64_t i = 0; i < words_in_page(map, page); i++) {
         uint64_t word = get_word(map, base + i);
 
-        image[i] = htole64(word);
+        image[i] = rfs_pmap_to_disk(word);
         old[i] = map->file[base + i];
         map->file[base + i] &= word;
     }

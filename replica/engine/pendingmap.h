@@ -16,7 +16,9 @@
  *
  * File: two header pages of 4096 bytes (magic, version, relationship's uuid-like identity, generation, region
  * size, regions, checksum), either of which is enough, then the bits, one a region, in pages of 4096 bytes;
- * written in full at creation. Single bits, each safe alone, survive torn pages.
+ * written in full at creation. Single bits, each safe alone, survive torn pages. On disk a bit is the inverse:
+ * 1 = clean, 0 = dirty. What file systems, repairs and restores leave where data was lost are zeros and holes:
+ * they cost a copy and hide no difference.
  */
 #ifndef RFS_ENGINE_PENDINGMAP_H
 #define RFS_ENGINE_PENDINGMAP_H

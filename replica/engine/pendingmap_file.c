@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The file of a pending map: creation, loading, writing of pages. Little-endian; bit n is bit n % 8 of byte n
- * / 8.
+ * / 8; a 1 is a clean region (pendingmap.h says why).
  */
 #include "engine/pendingmap_priv.h"
 
@@ -20,7 +20,7 @@
 #include "base/text.h"
 
 #define MAGIC        "RFSPMAP\n"
-#define VERSION      1u
+#define VERSION      2u /* 1: the bits the other way round */
 #define CREATE_BLOCK (1u << 20)
 
 /* At the start of each header page; the rest of the page is zero. */
@@ -107,7 +107,7 @@ static int write_map(int fd, const struct rfs_pmap_identity *id, bool all_set)
     fill_header(block, id);
     for (unsigned i = 0; i < PMAP_HEADERS && rc == 0; i++)
         rc = write_all(fd, block, PMAP_PAGE);
-    memset(block, all_set ? 0xff : 0, CREATE_BLOCK); /* bits beyond the last region are masked at loading */
+    memset(block, all_set ? 0 : 0xff, CREATE_BLOCK); /* bits beyond the last region are masked at loading */
     while (left && rc == 0) {
         size_t n = left < CREATE_BLOCK ? left : CREATE_BLOCK;
 
@@ -227,7 +227,7 @@ static int read_bits(struct rfs_pmap *map, struct rfs_error *err)
         return rfs_fail(err, RFS_RV_FAILED, "map %s is cut off: %lld bytes of %lld", map->path,
                         (long long)st.st_size, (long long)end);
     for (uint64_t w = 0; w < map->words; w++) {
-        uint64_t word = le64toh(map->file[w]);
+        uint64_t word = rfs_pmap_from_disk(map->file[w]);
 
         if (tail && w == map->words - 1)
             word &= (UINT64_C(1) << tail) - 1;

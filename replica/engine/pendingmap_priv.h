@@ -4,7 +4,7 @@
  * and the committer) share, and the seam by which tests make a disk fail or lose what was not synced. Nobody
  * else includes this but tests.
  *
- * Two arrays of bits. Between the writes of a page, `file` is the page as it was written last; while one is
+ * Two arrays of bits, 1 = dirty in both. Between the writes of a page, `file` says what the page as it was written last does; while one is
  * outstanding, `file` is what is set in the old content *and* the new, for either may be found after a crash.
  * A page marked PAGE_UNSURE may have bits in the file that no sync has covered (it was loaded: nobody knows
  * what the process before had synced), so none of its bits counts as durable until the page has been written
@@ -13,6 +13,7 @@
 #ifndef RFS_ENGINE_PENDINGMAP_PRIV_H
 #define RFS_ENGINE_PENDINGMAP_PRIV_H
 
+#include <endian.h>
 #include <stdatomic.h>
 #include <sys/types.h>
 
@@ -29,6 +30,17 @@ enum {
     PAGE_CLEAR = 2,  /* holds clears to be written when there is time */
     PAGE_UNSURE = 4, /* see above */
 };
+
+/* 64 regions between memory (1 = dirty) and the file (little-endian, 1 = clean). */
+static inline uint64_t rfs_pmap_to_disk(uint64_t dirty)
+{
+    return htole64(~dirty);
+}
+
+static inline uint64_t rfs_pmap_from_disk(uint64_t stored)
+{
+    return ~le64toh(stored);
+}
 
 /* The system calls that make bits durable; all on the committer. */
 struct rfs_pmap_io {
@@ -47,7 +59,7 @@ struct rfs_pmap_batch {
     bool sync;
     unsigned n;
     uint32_t pages[PMAP_BATCH]; /* ascending */
-    uint64_t *images;           /* n pages, as in the file */
+    uint64_t *images;           /* n pages, as in the file: rfs_pmap_to_disk() */
     uint64_t *olds;             /* n pages: `file` before */
     int err;                    /* errno of what failed */
     bool sync_failed;

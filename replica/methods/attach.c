@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +29,7 @@ static void fail(struct attaching *at, const struct rfs_error *err)
 
     at->source->busy = NULL;
     at->target->busy = NULL;
-    rfs_set_last_error(svc, &at->target->o, err->msg);
+    rfs_set_refusal(svc, &at->target->o, err->msg);
     fail_call(at->call, err);
     free(at);
 }
@@ -55,6 +54,9 @@ static int check_usable(const struct rfs_element *el, const char *what, struct r
                         el->busy);
     if (el->state == RFS_element_state_ONLINE)
         return 0;
+    if (!el->url)
+        return rfs_fail(err, RFS_RV_INVALID_PARAMETER, "%s elements/%s has no url; write elements/%s/url first", what,
+                        el->o.name, el->o.name);
     return rfs_fail(err, RFS_RV_FAILED, "%s elements/%s is %s%s%s; it must be Online", what, el->o.name,
                     rfs_value_name(&rfs_map_element_state, (int)el->state), el->o.last_error ? ": " : "",
                     el->o.last_error ? el->o.last_error : "");
@@ -137,8 +139,7 @@ static int choose_name(struct attaching *at, struct rfs_error *err)
         if (rfs_name_check("relationship", asked, err))
             return -1;
         if (rfs_relationship_by_name(svc, asked))
-            return rfs_fail_errno(err, RFS_RV_IN_USE, EEXIST,
-                                  "relationships/%s exists; give another name=", asked);
+            return rfs_fail(err, RFS_RV_IN_USE, "relationships/%s exists; give another name=", asked);
         snprintf(at->name, sizeof(at->name), "%s", asked);
         return 0;
     }
@@ -221,6 +222,8 @@ static void create(struct attaching *at)
     }
     at->source->busy = NULL;
     at->target->busy = NULL;
+    rfs_set_refusal(call->svc, &at->source->o, NULL);
+    rfs_set_refusal(call->svc, &at->target->o, NULL);
     free(at);
     rfs_finish_operated(call, rel->job ? RFS_RV_JOB_STARTED : RFS_RV_OK, rel, rel->job);
 }
@@ -299,7 +302,7 @@ void rfs_attach_replica(struct rfs_call *call)
     at->call = call;
     if (check(at, &err)) {
         if (at->target && at->source != at->target)
-            rfs_set_last_error(call->svc, &at->target->o, err.msg);
+            rfs_set_refusal(call->svc, &at->target->o, err.msg);
         fail_call(call, &err);
         free(at);
         return;

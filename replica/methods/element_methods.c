@@ -109,7 +109,7 @@ void rfs_element_remove(struct rfs_call *call)
     if (!el)
         return;
     if (check_removable(el, &err) || delete_record(call->svc, el, &err)) {
-        rfs_set_last_error(call->svc, &el->o, err.msg);
+        rfs_set_refusal(call->svc, &el->o, err.msg);
         rfs_call_finish(call, err.rv, &err);
         return;
     }
@@ -129,10 +129,12 @@ static void configured(void *arg, const struct rfs_error *err)
 
     if (err) {
         if (el)
-            rfs_set_last_error(call->svc, &el->o, err->msg);
+            rfs_set_refusal(call->svc, &el->o, err->msg);
         rfs_call_finish(call, err->rv, err);
         return;
     }
+    if (el)
+        rfs_set_refusal(call->svc, &el->o, NULL);
     rfs_call_finish(call, RFS_RV_OK, NULL);
 }
 
@@ -192,6 +194,8 @@ static int read_secret(const char *path, char **secret, struct rfs_error *err)
     FILE *f;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
+    if (fd < 0 && errno == ENOENT)
+        return rfs_fail(err, RFS_RV_NOT_FOUND, "password file '%.200s' does not exist", path);
     if (fd < 0)
         return rfs_fail_sys(err, errno, "password file '%.200s'", path);
     if (fstat(fd, &st) || !S_ISREG(st.st_mode) || (st.st_mode & 077)) {
@@ -269,5 +273,5 @@ void rfs_element_wait(struct rfs_call *call)
 
     if (el)
         rfs_wait(call, &el->o, rfs_verdict_element, (uint32_t)rfs_request_number(&call->request, "state", 0),
-                 rfs_request_number(&call->request, "timeout", 0), RFS_RV_OK);
+                 rfs_request_number(&call->request, "timeout", RFS_WAIT_FOREVER), RFS_RV_OK);
 }

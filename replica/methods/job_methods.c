@@ -75,7 +75,7 @@ void rfs_job_request_state(struct rfs_call *call)
     if (!job)
         return;
     if (check_request(job, &call->request, operation, &err)) {
-        rfs_set_last_error(call->svc, &job->o, err.msg);
+        rfs_set_refusal(call->svc, &job->o, err.msg);
         rfs_call_finish(call, err.rv, &err);
         return;
     }
@@ -95,7 +95,7 @@ void rfs_job_wait(struct rfs_call *call)
 
     if (job)
         rfs_wait(call, &job->o, rfs_verdict_job, (uint32_t)rfs_request_number(&call->request, "state", 0),
-                 rfs_request_number(&call->request, "timeout", 0), RFS_RV_OK);
+                 rfs_request_number(&call->request, "timeout", RFS_WAIT_FOREVER), RFS_RV_OK);
 }
 
 static int parse_write(const struct rfs_call *call, struct rfs_job *next, struct rfs_error *err)

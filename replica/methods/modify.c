@@ -44,7 +44,7 @@ void rfs_finish_operated(struct rfs_call *call, enum rfs_rv rv, struct rfs_relat
     }
     /* Having waited for the end of the work, the call has completed with no job left to follow. */
     rfs_wait(call, &rel->o, rfs_verdict_relationship, wanted,
-             rfs_request_number(&call->request, "timeout", 0),
+             rfs_request_number(&call->request, "timeout", RFS_WAIT_FOREVER),
              wanted == RFS_copy_state_SYNCHRONIZED ? RFS_RV_OK : rv);
 }
 
@@ -55,10 +55,12 @@ static void operated(void *arg, enum rfs_rv rv, struct rfs_relationship *rel, st
 
     if (err) {
         if (rel)
-            rfs_set_last_error(call->svc, &rel->o, err->msg);
+            rfs_set_refusal(call->svc, &rel->o, err->msg);
         fail_call(call, err);
         return;
     }
+    if (rel)
+        rfs_set_refusal(call->svc, &rel->o, NULL);
     rfs_finish_operated(call, rv, rel, job);
 }
 
@@ -156,21 +158,44 @@ void rfs_relationship_operation(struct rfs_call *call)
         no_relationship(call, "(removed)");
 }
 
+/* States that something in this version leads to; any other would be waited for in vain. */
+static bool ever_reached(uint32_t state)
+{
+    static const uint32_t states[] = {RFS_copy_state_INITIALIZED,  RFS_copy_state_UNSYNCHRONIZED,
+                                      RFS_copy_state_SYNCHRONIZED, RFS_copy_state_BROKEN,
+                                      RFS_copy_state_INACTIVE,     RFS_copy_state_SUSPENDED,
+                                      RFS_copy_state_PREPARED,     RFS_copy_state_ABORTED,
+                                      RFS_copy_state_PARTITIONED,  RFS_copy_state_INVALID};
+
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+        if (states[i] == state)
+            return true;
+    return false;
+}
+
 void rfs_relationship_wait(struct rfs_call *call)
 {
     struct rfs_relationship *rel = rfs_relationship_by_number(call->svc, call->object);
+    uint32_t wanted = (uint32_t)rfs_request_number(&call->request, "state", 0);
+    struct rfs_error err;
 
-    if (!rel)
+    if (!rel) {
         no_relationship(call, "(removed)");
-    else
+    } else if (!ever_reached(wanted)) {
+        rfs_fail(&err, RFS_RV_INVALID_PARAMETER,
+                 "relationships/%s never becomes %s in this version; wait for a state that it can reach, for "
+                 "example Synchronized",
+                 rel->o.name, rfs_value_name(&rfs_map_copy_state, (int)wanted));
+        fail_call(call, &err);
+    } else
         rfs_wait(call, &rel->o, rfs_verdict_relationship,
                  (uint32_t)rfs_request_number(&call->request, "state", 0),
-                 rfs_request_number(&call->request, "timeout", 0), RFS_RV_OK);
+                 rfs_request_number(&call->request, "timeout", RFS_WAIT_FOREVER), RFS_RV_OK);
 }
 
 static void set_failed(struct rfs_call *call, struct rfs_relationship *rel, const struct rfs_error *err)
 {
-    rfs_set_last_error(call->svc, &rel->o, err->msg);
+    rfs_set_refusal(call->svc, &rel->o, err->msg);
     fail_call(call, err);
 }
 
@@ -196,5 +221,6 @@ void rfs_relationship_write(struct rfs_call *call)
         }
         rfs_link_configure(rel);
     }
+    rfs_set_refusal(call->svc, &rel->o, NULL);
     rfs_call_finish(call, RFS_RV_OK, NULL);
 }

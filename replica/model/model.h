@@ -42,7 +42,8 @@ struct rfs_object {
     uint64_t generation; /* grows with every change that a reader could see, progress apart */
     uint64_t changed_ms; /* wall clock of the last change */
     uint64_t created_ms;
-    char *last_error;           /* NULL = none */
+    char *last_error;   /* what is wrong with it now; NULL = nothing */
+    char *last_refusal; /* why its last request was refused; gone with the next one that is not */
     struct rfs_waiter *waiters; /* control thread only */
     UT_hash_handle by_number, by_name;
 };

@@ -13,6 +13,7 @@ static unsigned element_strings(struct rfs_element *el, char **s[8])
 
     s[n++] = &el->o.name;
     s[n++] = &el->o.last_error;
+    s[n++] = &el->o.last_refusal;
     s[n++] = &el->url;
     s[n++] = &el->username;
     s[n++] = &el->password;
@@ -27,6 +28,7 @@ static unsigned relationship_strings(struct rfs_relationship *rel, char **s[8])
 
     s[n++] = &rel->o.name;
     s[n++] = &rel->o.last_error;
+    s[n++] = &rel->o.last_refusal;
     s[n++] = &rel->last_job_error;
     return n;
 }
@@ -37,6 +39,7 @@ static unsigned job_strings(struct rfs_job *job, char **s[8])
 
     s[n++] = &job->o.name;
     s[n++] = &job->o.last_error;
+    s[n++] = &job->o.last_refusal;
     s[n++] = &job->method_name;
     s[n++] = &job->relationship_name;
     s[n++] = &job->source_name;
@@ -273,17 +276,25 @@ void rfs_drop_job(struct rfs_service *svc, struct rfs_job *job)
     rfs_free_job(job);
 }
 
-void rfs_set_last_error(struct rfs_service *svc, struct rfs_object *o, const char *message)
+static void replace(struct rfs_service *svc, struct rfs_object *o, char **slot, const char *message)
 {
-    if (!message && !o->last_error)
-        return;
-    if (message && o->last_error && !strcmp(message, o->last_error))
+    if ((!message && !*slot) || (message && *slot && !strcmp(message, *slot)))
         return;
     rfs_service_lock(svc);
-    free(o->last_error);
-    o->last_error = rfs_xstrdup(message);
+    free(*slot);
+    *slot = rfs_xstrdup(message);
     rfs_service_unlock(svc);
     rfs_changed(svc, o);
+}
+
+void rfs_set_last_error(struct rfs_service *svc, struct rfs_object *o, const char *message)
+{
+    replace(svc, o, &o->last_error, message);
+}
+
+void rfs_set_refusal(struct rfs_service *svc, struct rfs_object *o, const char *message)
+{
+    replace(svc, o, &o->last_refusal, message);
 }
 
 int rfs_check_generation(const struct rfs_object *o, const char *path, const struct rfs_request *req,

@@ -46,8 +46,11 @@ void rfs_free_element(struct rfs_element *el); /* never inserted, or dropped */
 void rfs_free_relationship(struct rfs_relationship *rel);
 void rfs_free_job(struct rfs_job *job);
 
-/* Sets or clears an object's last_error (not durable by itself). */
+/* Sets or clears what is wrong with an object now (not durable by itself). */
 void rfs_set_last_error(struct rfs_service *svc, struct rfs_object *o, const char *message);
+
+/* Sets why its last request was refused, or clears it (NULL) because one was not. Never durable. */
+void rfs_set_refusal(struct rfs_service *svc, struct rfs_object *o, const char *message);
 
 /* Generation bump, observer, waiters: for changes made under the lock by hand. */
 void rfs_changed(struct rfs_service *svc, struct rfs_object *o);
@@ -62,11 +65,13 @@ typedef enum rfs_verdict (*rfs_verdict_fn)(const struct rfs_object *o, uint32_t 
                                            struct rfs_error *err);
 
 /* Ends `call` with ok_rv when the verdict is DONE; with Failed and the verdict's error on NEVER; with Timeout
- * after timeout_ms (0 = no limit). The call's reply must be complete. */
+ * after timeout_ms (0: at once; RFS_WAIT_FOREVER: no limit). The call's reply must be complete. */
 void rfs_wait(struct rfs_call *call, struct rfs_object *o, rfs_verdict_fn verdict, uint32_t wanted,
               uint64_t timeout_ms, enum rfs_rv ok_rv);
 void rfs_waiters_check(struct rfs_object *o);
 void rfs_waiters_end(struct rfs_object *o, bool done, const struct rfs_error *err); /* the object goes */
+
+#define RFS_WAIT_FOREVER UINT64_MAX
 
 extern const rfs_verdict_fn rfs_verdict_element, rfs_verdict_relationship, rfs_verdict_job;
 

@@ -45,9 +45,14 @@ RENDER(state)
     rfs_text_puts(out, rfs_value_name(&rfs_map_element_state, (int)ELEMENT(object)->state));
 }
 
+/* A refused request stands here until one is not refused; what is wrong with the object itself shows through else. */
 RENDER(last_error)
 {
-    string(out, ELEMENT(object)->o.last_error);
+    const struct rfs_object *o = &ELEMENT(object)->o;
+    const char *text = o->last_refusal ? o->last_refusal : o->last_error;
+
+    if (text)
+        rfs_text_puts(out, text);
 }
 
 RENDER(generation)

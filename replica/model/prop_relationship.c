@@ -93,10 +93,14 @@ RENDER(replica_type)
     rfs_text_puts(out, rfs_value_name(&rfs_map_replica_type, RFS_replica_type_FULL_COPY));
 }
 
+/* A refused request stands here until one is not refused; what is wrong with the object itself shows through else. */
 RENDER(last_error)
 {
-    if (REL(object)->o.last_error)
-        rfs_text_puts(out, REL(object)->o.last_error);
+    const struct rfs_object *o = &REL(object)->o;
+    const char *text = o->last_refusal ? o->last_refusal : o->last_error;
+
+    if (text)
+        rfs_text_puts(out, text);
 }
 
 RENDER(last_job_state)

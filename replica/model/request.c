@@ -23,6 +23,25 @@ static bool blank(char c)
     return c == ' ' || c == '\t';
 }
 
+static void list_keys(const struct rfs_param *params, bool settings, struct rfs_text *out)
+{
+    rfs_text_puts(out, "");
+    for (const struct rfs_param *p = params; p->name; p++)
+        rfs_text_printf(out, "%s%s", p == params ? "" : " ", p->name);
+    rfs_text_puts(out, settings ? " setting.NAME" : "");
+}
+
+static int is_empty(const struct rfs_param *params, bool settings, struct rfs_error *err)
+{
+    struct rfs_text keys = RFS_TEXT_INIT;
+
+    list_keys(params, settings, &keys);
+    rfs_fail(err, RFS_RV_INVALID_PARAMETER, "the request is empty; write one line of key=value words, known: %s",
+             keys.data);
+    rfs_text_free(&keys);
+    return -1;
+}
+
 static int check_line(const char *line, size_t *len, struct rfs_error *err)
 {
     if (*len > RFS_REQUEST_MAX)
@@ -32,9 +51,7 @@ static int check_line(const char *line, size_t *len, struct rfs_error *err)
         --*len;
     while (*len && blank(line[*len - 1]))
         --*len;
-    if (!*len)
-        return rfs_fail(err, RFS_RV_INVALID_PARAMETER, "the request is empty; read the file for its usage");
-    if (line[0] == '#')
+    if (*len && line[0] == '#')
         return rfs_fail(err, RFS_RV_INVALID_PARAMETER,
                         "the request begins with '#', as usage texts do; nothing was done");
     if (memchr(line, '\n', *len))
@@ -132,13 +149,19 @@ static int unknown_key(struct parser *ps, const char *key)
                         "'%s' takes no embedded instance; give each property as setting.NAME=value", key);
     if (!strncmp(key, "setting.", 8))
         return rfs_fail(ps->err, RFS_RV_INVALID_PARAMETER, "this request takes no settings ('%.100s')", key);
-    rfs_text_puts(&known, "");
-    for (const struct rfs_param *p = ps->params; p->name; p++)
-        rfs_text_printf(&known, "%s%s", p == ps->params ? "" : " ", p->name);
-    rfs_fail(ps->err, RFS_RV_INVALID_PARAMETER, "unknown key '%.100s'; known: %s%s", key, known.data,
-             ps->settings ? " setting.NAME" : "");
+    list_keys(ps->params, ps->settings, &known);
+    rfs_fail(ps->err, RFS_RV_INVALID_PARAMETER, "unknown key '%.100s'; known: %s", key, known.data);
     rfs_text_free(&known);
     return -1;
+}
+
+/* A bare word may be a secret whose key was forgotten. */
+static bool takes_secret(const struct rfs_param *params)
+{
+    for (; params->name; params++)
+        if (params->type == RFS_PARAM_SECRET)
+            return true;
+    return false;
 }
 
 int rfs_parse_bool(const char *text, bool *value)
@@ -346,7 +369,7 @@ static int bare_token(struct parser *ps, struct rfs_text *value)
         param++;
     if (!param->name || ps->out->count)
         return rfs_fail(ps->err, RFS_RV_INVALID_PARAMETER, "'%.60s' is not of the form key=value",
-                        value->data);
+                        takes_secret(ps->params) ? "***" : value->data);
     return add(ps, param, param->name, value->data);
 }
 
@@ -377,6 +400,8 @@ int rfs_request_parse(const struct rfs_param *params, bool settings, const char 
     *out = (struct rfs_request){0};
     if (check_line(line, &len, err))
         return -1;
+    if (!len)
+        return is_empty(params, settings, err);
     ps.p = line;
     ps.end = line + len;
     for (;;) {

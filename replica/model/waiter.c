@@ -27,13 +27,39 @@ static void finish(struct rfs_waiter *w, enum rfs_rv rv, const struct rfs_error 
     rfs_call_finish(call, rv, err);
 }
 
+/* Where the object is, and where it should be, in words. */
+static void describe(const struct rfs_waiter *w, struct rfs_text *out)
+{
+    const struct rfs_object *o = w->object;
+    const struct rfs_value_map *map = &rfs_map_copy_state;
+    const char *folder = "relationships";
+    uint32_t now = 0;
+
+    if (o->kind == RFS_KIND_ELEMENT) {
+        map = &rfs_map_element_state;
+        folder = "elements";
+        now = ((const struct rfs_element *)(const void *)o)->state;
+    } else if (o->kind == RFS_KIND_JOB) {
+        map = &rfs_map_job_state;
+        folder = "jobs";
+        now = ((const struct rfs_job *)(const void *)o)->job_state;
+    } else {
+        now = ((const struct rfs_relationship *)(const void *)o)->copy_state;
+    }
+    rfs_text_printf(out, "%s/%s is %s, not %s", folder, o->name, rfs_value_name(map, (int)now),
+                    rfs_value_name(map, (int)w->wanted));
+}
+
 static void on_timeout(void *arg)
 {
     struct rfs_waiter *w = arg;
+    struct rfs_text where = RFS_TEXT_INIT;
     struct rfs_error err;
 
-    rfs_fail(&err, RFS_RV_TIMEOUT, "%s did not get there within %g s; the operation itself goes on",
-             w->object->name, (double)w->timeout_ms / 1000.0);
+    describe(w, &where);
+    rfs_fail(&err, RFS_RV_TIMEOUT, "%s, after %g s%s", where.data, (double)w->timeout_ms / 1000.0,
+             w->ok_rv == RFS_RV_JOB_STARTED ? "; what was started goes on" : "");
+    rfs_text_free(&where);
     finish(w, RFS_RV_TIMEOUT, &err);
 }
 
@@ -76,7 +102,11 @@ void rfs_wait(struct rfs_call *call, struct rfs_object *o, rfs_verdict_fn verdic
     DL_APPEND(o->waiters, w);
     if (judge(w))
         return;
-    if (timeout_ms) {
+    if (!timeout_ms) { /* a look, no wait */
+        on_timeout(w);
+        return;
+    }
+    if (timeout_ms != RFS_WAIT_FOREVER) {
         w->timer = rfs_timer_new(call->svc->control, on_timeout, w);
         rfs_timer_start(w->timer, timeout_ms);
     }
