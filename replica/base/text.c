@@ -112,6 +112,20 @@ static size_t utf8_len(const unsigned char *s)
     return n;
 }
 
+bool rfs_utf8(const char *s)
+{
+    const unsigned char *p = (const unsigned char *)s;
+
+    while (*p) {
+        size_t n = utf8_len(p);
+
+        if (!n)
+            return false;
+        p += n;
+    }
+    return true;
+}
+
 static void json_char(struct rfs_text *t, unsigned char c)
 {
     if (c == '"' || c == '\\')

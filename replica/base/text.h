@@ -8,6 +8,7 @@
 #ifndef RFS_BASE_TEXT_H
 #define RFS_BASE_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,9 @@ void rfs_text_printf(struct rfs_text *t, const char *fmt, ...) __attribute__((fo
 
 /* `s` as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
 void rfs_text_json(struct rfs_text *t, const char *s);
+
+/* Is it UTF-8 throughout? */
+bool rfs_utf8(const char *s);
 
 /* `key=value\n`; the value is put in double quotes with backslash escapes where a request would need them
  * (empty, or with blanks, quotes, backslashes or control characters). Nothing is written for a NULL value. */

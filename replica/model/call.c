@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "model/events.h"
 #include "model/model.h"
 
 struct rfs_call *rfs_call_new(struct rfs_service *svc, void (*handler)(struct rfs_call *call))
@@ -69,7 +70,9 @@ void rfs_call_finish(struct rfs_call *call, enum rfs_rv rv, const struct rfs_err
 {
     call->cancel = NULL;
     call->rv = rv;
-    if (err)
+    if (err) {
         call->error = *err;
+        rfs_event(call->svc->events, "Refused", NULL, NULL, "%s", err->msg);
+    }
     call->finished(call);
 }

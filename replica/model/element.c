@@ -205,6 +205,25 @@ static void open_new(void *arg)
     rfs_link_open(ch->svc, ch->el, &ch->next, ch->home);
 }
 
+/* A stop: nobody is left without an answer. */
+static void cancelled(void *arg)
+{
+    struct rfs_element_change *ch = arg;
+    struct rfs_error err;
+
+    rfs_fail(&err, RFS_RV_FAILED, "the service is stopping");
+    if (!ch->restoring)
+        free_new_strings(ch);
+    end_change(ch, &err);
+}
+
+void rfs_element_cancel_change(struct rfs_service *svc, struct rfs_element *el)
+{
+    if (el->change &&
+        rfs_link_is_open(el)) /* else its closing is under way, and what follows sees the stop */
+        rfs_link_close(svc, el, cancelled, el->change);
+}
+
 static struct rfs_element_change *start_change(struct rfs_service *svc, struct rfs_element *el,
                                                const char *busy,
                                                void (*done)(void *arg, const struct rfs_error *err),
@@ -271,10 +290,25 @@ static int check_not_own(struct rfs_service *svc, const char *url, struct rfs_er
     return rc;
 }
 
+/* The catalogue keeps text; other bytes would be lost there. */
+static int check_text(const struct rfs_element *el, const struct rfs_element_config *config,
+                      struct rfs_error *err)
+{
+    const char *const values[] = {config->url, config->username, config->password, config->target_username,
+                                  config->target_password};
+    static const char *const names[] = {"url", "username", "password", "target_username", "target_password"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (values[i] && !rfs_utf8(values[i]))
+            return rfs_fail(err, RFS_RV_INVALID_PARAMETER,
+                            "elements/%s: %s has bytes that are not UTF-8; give text", el->o.name, names[i]);
+    return 0;
+}
+
 static int check_config(struct rfs_service *svc, struct rfs_element *el,
                         const struct rfs_element_config *config, struct rfs_error *err)
 {
-    if (check_changeable(svc, el, err))
+    if (check_changeable(svc, el, err) || check_text(el, config, err))
         return -1;
     if (!config->url || !*config->url)
         return 0;

@@ -26,6 +26,9 @@ void rfs_element_configure(struct rfs_service *svc, struct rfs_element *el,
 void rfs_element_rehome(struct rfs_service *svc, struct rfs_element *el, struct rfs_worker *home,
                         void (*done)(void *arg, const struct rfs_error *err), void *arg);
 
+/* Stop: a change that waits for a connection is given up, its asker answered. */
+void rfs_element_cancel_change(struct rfs_service *svc, struct rfs_element *el);
+
 struct rfs_worker *rfs_least_loaded(struct rfs_service *svc);
 
 #endif

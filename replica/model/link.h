@@ -53,6 +53,9 @@ void rfs_link_map_remove(struct rfs_service *svc, const struct rfs_relationship 
 int rfs_link_attach(struct rfs_service *svc, struct rfs_relationship *rel, bool *lost_map,
                     struct rfs_error *err);
 bool rfs_link_attached(const struct rfs_relationship *rel);
+/* The map's file could not be written or synced: nothing more is made durable in it; a new one is needed. As of the last
+ * stop or failure. */
+bool rfs_link_map_failed(const struct rfs_relationship *rel);
 
 void rfs_link_run(struct rfs_relationship *rel);
 bool rfs_link_running(const struct rfs_relationship *rel); /* run and neither ended nor stopped */

@@ -22,6 +22,7 @@ struct rfs_relationship_link {
     unsigned epoch;        /* grows at each run and stop: events of an older one are not delivered */
     unsigned worker_epoch; /* worker */
     bool stop_sent, detach_after_stop;
+    bool map_failed;
     void (*stopped)(void *arg, bool complete);
     void *stopped_arg;
     void (*detached)(void *arg);
@@ -51,7 +52,7 @@ struct message {
     struct rfs_pair_settings settings;
     enum rfs_side side;
     struct rfs_error why;
-    bool complete;
+    bool complete, map_failed;
     uint64_t offset, length;
 };
 
@@ -129,7 +130,12 @@ static void make_pair(struct rfs_relationship_link *link)
 
 static void pair_stopped(void *arg, bool complete)
 {
-    post_message(arg, &(struct message){.kind = STOPPED, .complete = complete}, false);
+    struct rfs_relationship_link *link = arg;
+
+    post_message(link,
+                 &(struct message){
+                     .kind = STOPPED, .complete = complete, .map_failed = rfs_pmap_error(link->map) != NULL},
+                 false);
 }
 
 static void map_detached(struct rfs_pmap_wait *wait, const struct rfs_error *err)
@@ -243,9 +249,10 @@ static void on_control(struct rfs_task *task)
 
     if (m->kind == MADE)
         now_made(m->link);
-    else if (m->kind == STOPPED)
+    else if (m->kind == STOPPED) {
+        m->link->map_failed = m->map_failed;
         now_stopped(m->link, m->complete);
-    else if (m->kind == DETACHED)
+    } else if (m->kind == DETACHED)
         now_detached(m->link);
     else
         deliver_event(m);
@@ -340,6 +347,11 @@ int rfs_link_attach(struct rfs_service *svc, struct rfs_relationship *rel, bool 
 bool rfs_link_attached(const struct rfs_relationship *rel)
 {
     return rel->link != NULL;
+}
+
+bool rfs_link_map_failed(const struct rfs_relationship *rel)
+{
+    return rel->link && rel->link->map_failed;
 }
 
 void rfs_link_run(struct rfs_relationship *rel)

@@ -42,8 +42,8 @@ struct rfs_object {
     uint64_t generation; /* grows with every change that a reader could see, progress apart */
     uint64_t changed_ms; /* wall clock of the last change */
     uint64_t created_ms;
-    char *last_error;   /* what is wrong with it now; NULL = nothing */
-    char *last_refusal; /* why its last request was refused; gone with the next one that is not */
+    char *last_error;           /* what is wrong with it now; NULL = nothing */
+    char *last_refusal;         /* why its last request was refused; gone with the next one that is not */
     struct rfs_waiter *waiters; /* control thread only */
     UT_hash_handle by_number, by_name;
 };
@@ -87,6 +87,13 @@ struct rfs_settings {
     bool failed_copy_stops_host_io;
 };
 
+/* What the catalogue says, while the object claims less because something could not be made durable. */
+struct rfs_truth {
+    bool held;
+    uint32_t copy_state, progress_status;
+    bool target_consistent;
+};
+
 struct rfs_relationship {
     struct rfs_object o;
     struct rfs_element *source, *target;
@@ -108,6 +115,8 @@ struct rfs_relationship {
     const char *busy; /* control thread only: the operation under way */
     bool waiting;     /* control thread only: the pair waits for `waiting_for` to be Online */
     enum rfs_side waiting_for;
+    bool map_lost;                      /* control thread only: the map's file is not to be believed */
+    struct rfs_truth truth;             /* control thread only */
     struct rfs_relationship_link *link; /* control thread only: see link.h */
 };
 
@@ -168,6 +177,8 @@ struct rfs_service {
     unsigned live_pairs;       /* made and not yet gone */
     void (*settle)(void *arg); /* stopping: called when a pair or a volume has gone */
     void *settle_arg;
+    struct rfs_retry *retries; /* what could not be made durable and is tried again */
+    bool folder_is_copy; /* the state folder was restored from a backup or copied since the last start */
     struct rfs_volume_maker *volume_maker; /* NULL = devices by url; tests put theirs here */
 };
 

@@ -90,6 +90,7 @@ static const struct field job_fields[] = {
     JOB(bytes_total, U64),
     JOB(bytes_done, U64),
     JOB(high_water, U64),
+    JOB(lost, BOOL),
     JOB(start_ms, U64),
     JOB(end_ms, U64),
     JOB(suspended_ms, U64),
@@ -101,6 +102,18 @@ static const struct field job_fields[] = {
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
+/* Messages may quote bytes that are not UTF-8, which JSON cannot hold. Names, urls and secrets never have them. */
+static json_t *any_string(const char *s)
+{
+    struct rfs_text text = RFS_TEXT_INIT;
+    json_t *value;
+
+    rfs_text_json(&text, s);
+    value = json_loads(text.data, JSON_DECODE_ANY, NULL);
+    rfs_text_free(&text);
+    return value;
+}
+
 static json_t *get(const void *object, const struct field *f)
 {
     const char *at = (const char *)object + f->offset;
@@ -109,10 +122,10 @@ static json_t *get(const void *object, const struct field *f)
     case STRING: {
         const char *s = *(char *const *)(const void *)at;
 
-        return s ? json_string(s) : NULL;
+        return s ? any_string(s) : NULL;
     }
     case CHARS:
-        return *at ? json_string(at) : NULL;
+        return *at ? any_string(at) : NULL;
     case U64:
         return json_integer((json_int_t) * (const uint64_t *)(const void *)at);
     case U32:

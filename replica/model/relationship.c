@@ -7,6 +7,7 @@
 
 #include "model/events.h"
 #include "model/record.h"
+#include "model/relationship_priv.h"
 
 static void path_of(const struct rfs_relationship *rel, char path[240])
 {
@@ -27,7 +28,7 @@ void rfs_relationship_event(struct rfs_service *svc, const struct rfs_relationsh
     rfs_event(svc->events, type, path, fields, "%s", message);
 }
 
-static void log_state(struct rfs_service *svc, const struct rfs_relationship *rel, const char *why)
+void rfs_relationship_log_state(struct rfs_service *svc, const struct rfs_relationship *rel, const char *why)
 {
     char message[1100];
 
@@ -35,51 +36,6 @@ static void log_state(struct rfs_service *svc, const struct rfs_relationship *re
              why ? ": " : "", why ? why : "");
     rfs_log(svc->log, RFS_LOG_NOTICE, "relationships/%s: %s", rel->o.name, message);
     rfs_relationship_event(svc, rel, "CopyState", message);
-}
-
-/* --- what could not be made durable is tried again --- */
-
-/* An engine event whose consequence the state folder would not take: nothing has been shown; tried again. */
-struct retry {
-    struct rfs_service *svc;
-    uint64_t number, map_generation;
-    struct rfs_timer *timer;
-    void (*again)(struct rfs_service *svc, struct rfs_relationship *rel, const struct rfs_error *why);
-    struct rfs_error why;
-};
-
-#define RETRY_MS 2000
-
-static void on_retry(void *arg)
-{
-    struct retry *r = arg;
-    struct rfs_relationship *rel = rfs_relationship_by_number(r->svc, r->number);
-
-    rfs_timer_destroy(r->timer);
-    if (rel && !r->svc->stopping && rel->link && !rfs_link_running(rel) &&
-        rel->map_generation == r->map_generation &&
-        (rel->copy_state == RFS_copy_state_UNSYNCHRONIZED || rel->copy_state == RFS_copy_state_PARTITIONED))
-        r->again(r->svc, rel, &r->why);
-    free(r);
-}
-
-static void
-retry_later(struct rfs_service *svc, struct rfs_relationship *rel, const struct rfs_error *failure,
-            void (*again)(struct rfs_service *svc, struct rfs_relationship *rel, const struct rfs_error *why),
-            const struct rfs_error *why)
-{
-    struct retry *r = rfs_xcalloc(1, sizeof(*r));
-
-    r->svc = svc;
-    r->number = rel->o.number;
-    r->map_generation = rel->map_generation;
-    r->again = again;
-    if (why)
-        r->why = *why;
-    r->timer = rfs_timer_new(svc->control, on_retry, r);
-    rfs_timer_start(r->timer, RETRY_MS);
-    rfs_set_last_error(svc, &rel->o, failure->msg);
-    rfs_log(svc->log, RFS_LOG_ERROR, "relationships/%s: %s", rel->o.name, failure->msg);
 }
 
 /* --- engine events --- */
@@ -116,6 +72,11 @@ static void vanish(struct rfs_service *svc, struct rfs_relationship *rel)
     rfs_link_detach(rel, vanished, v);
 }
 
+bool rfs_relationship_needs_copy(const struct rfs_relationship *rel)
+{
+    return rel->copy_state == RFS_copy_state_UNSYNCHRONIZED || rel->copy_state == RFS_copy_state_PARTITIONED;
+}
+
 static void copied(struct rfs_service *svc, struct rfs_relationship *rel, const struct rfs_error *unused)
 {
     struct rfs_relationship next = *rel;
@@ -123,6 +84,8 @@ static void copied(struct rfs_service *svc, struct rfs_relationship *rel, const 
     struct rfs_error err;
     struct rfs_edit edit = {.rel = rel, .rel_next = &next, .job = job, .job_next = &job_next};
 
+    if (!rfs_relationship_needs_copy(rel))
+        return; /* a retry that a request has overtaken */
     next.copy_state = RFS_copy_state_SYNCHRONIZED;
     next.requested_copy_state = RFS_copy_state_NOT_APPLICABLE;
     next.progress_status = RFS_progress_status_COMPLETED;
@@ -139,11 +102,11 @@ static void copied(struct rfs_service *svc, struct rfs_relationship *rel, const 
     if (vanishes(rel))
         edit.gone = rel;
     if (rfs_publish(svc, &edit, &err)) {
-        retry_later(svc, rel, &err, copied, NULL);
+        rfs_relationship_retry_later(svc, rel, &err, copied, NULL);
         return;
     }
     rel->waiting = false;
-    log_state(svc, rel, NULL);
+    rfs_relationship_log_state(svc, rel, NULL);
     rfs_jobs_schedule(svc);
     if (vanishes(rel))
         vanish(svc, rel);
@@ -172,11 +135,11 @@ static void failed(struct rfs_service *svc, struct rfs_relationship *rel, const 
     }
     if (rfs_publish(svc, &(struct rfs_edit){.rel = rel, .rel_next = &next, .job = job, .job_next = &job_next},
                     &err)) {
-        retry_later(svc, rel, &err, failed, why);
+        rfs_relationship_retry_later(svc, rel, &err, failed, why);
         return;
     }
     rel->waiting = false;
-    log_state(svc, rel, why->msg);
+    rfs_relationship_log_state(svc, rel, why->msg);
     rfs_jobs_schedule(svc);
 }
 
@@ -190,7 +153,20 @@ void rfs_relationship_on_failed(struct rfs_service *svc, struct rfs_relationship
     failed(svc, rel, &err);
 }
 
-/* Not durable: after a restart the connection is tried anew. */
+static void keep_loss(struct rfs_service *svc, const struct rfs_relationship *rel, const struct rfs_job *job)
+{
+    struct rfs_error err;
+
+    rfs_catalogue_begin(svc->catalogue);
+    rfs_record_put_relationship(svc, rel);
+    if (job)
+        rfs_record_put_job(svc, job);
+    if (rfs_catalogue_commit(svc->catalogue, &err))
+        rfs_log(svc->log, RFS_LOG_ERROR, "relationships/%s: %s", rel->o.name, err.msg);
+}
+
+/* Not durable, since after a restart the connection is tried anew; but where recovery is Manual the loss is, so that a
+ * restart does not stand in for Resume. */
 static void partition(struct rfs_service *svc, struct rfs_relationship *rel, const char *why)
 {
     struct rfs_relationship next = *rel;
@@ -206,7 +182,9 @@ static void partition(struct rfs_service *svc, struct rfs_relationship *rel, con
     }
     rfs_publish_volatile(
         svc, &(struct rfs_edit){.rel = rel, .rel_next = &next, .job = job, .job_next = &job_next});
-    log_state(svc, rel, why);
+    if (rel->settings.copy_recovery_mode == RFS_copy_recovery_mode_MANUAL)
+        keep_loss(svc, rel, job);
+    rfs_relationship_log_state(svc, rel, why);
 }
 
 static const struct rfs_element *side_of(const struct rfs_relationship *rel, enum rfs_side side)
@@ -226,11 +204,6 @@ void rfs_relationship_on_lost(struct rfs_service *svc, struct rfs_relationship *
     rfs_error_wrap(&err, "%s elements/%s", side == RFS_SOURCE ? "source" : "target",
                    side_of(rel, side)->o.name);
     partition(svc, rel, err.msg);
-}
-
-static bool needs_copy(const struct rfs_relationship *rel)
-{
-    return rel->copy_state == RFS_copy_state_UNSYNCHRONIZED || rel->copy_state == RFS_copy_state_PARTITIONED;
 }
 
 void rfs_relationships_of_element_changed(struct rfs_service *svc, struct rfs_element *el,
@@ -264,12 +237,12 @@ static void resume_automatic(struct rfs_service *svc, struct rfs_relationship *r
     }
     rfs_publish_volatile(
         svc, &(struct rfs_edit){.rel = rel, .rel_next = &next, .job = job, .job_next = &job_next});
-    log_state(svc, rel, "both LUNs are there again, the copy goes on");
+    rfs_relationship_log_state(svc, rel, "both LUNs are there again, the copy goes on");
     rfs_jobs_schedule(svc);
 }
 
-static void suspended_by_loss(void *arg, enum rfs_rv rv, struct rfs_relationship *rel, struct rfs_job *job,
-                              const struct rfs_error *err)
+void rfs_relationship_suspended_by_loss(void *arg, enum rfs_rv rv, struct rfs_relationship *rel,
+                                        struct rfs_job *job, const struct rfs_error *err)
 {
     struct rfs_service *svc = arg;
 
@@ -287,7 +260,7 @@ void rfs_relationship_on_resumed(struct rfs_service *svc, struct rfs_relationshi
     resume_automatic(svc, rel);
     if (rel->settings.copy_recovery_mode == RFS_copy_recovery_mode_MANUAL)
         rfs_relationship_operate(svc, rel, &(struct rfs_operate){.operation = RFS_operation_SUSPEND},
-                                 suspended_by_loss, svc);
+                                 rfs_relationship_suspended_by_loss, svc);
 }
 
 void rfs_relationship_on_mismatch(struct rfs_service *svc, struct rfs_relationship *rel, uint64_t offset,
@@ -373,7 +346,7 @@ struct rfs_relationship *rfs_relationship_create(struct rfs_service *svc,
     if (job)
         rfs_link_run(rel);
     rfs_jobs_schedule(svc);
-    log_state(svc, rel, NULL);
+    rfs_relationship_log_state(svc, rel, NULL);
     return rel;
 
 fail_map:
@@ -382,53 +355,4 @@ fail:
     rfs_free_job(job);
     rfs_free_relationship(rel);
     return NULL;
-}
-
-/* The map is gone or damaged: everything is owed again. */
-static void start_over(struct rfs_service *svc, struct rfs_relationship *rel)
-{
-    struct rfs_relationship next = *rel;
-    struct rfs_job *job = NULL;
-    struct rfs_error err;
-
-    next.target_consistent = false;
-    next.o.last_error = rfs_xstrdup("the pending map was missing or damaged; everything is copied again");
-    if (rel->copy_state == RFS_copy_state_SYNCHRONIZED) {
-        next.copy_state = RFS_copy_state_UNSYNCHRONIZED;
-        next.progress_status = RFS_progress_status_RESYNCING;
-        job = rfs_job_new(svc, rel, "ModifyReplicaSynchronization", RFS_operation_RESYNC_REPLICA, rel->size,
-                          &err);
-        next.job = job;
-    }
-    if (rfs_publish(svc, &(struct rfs_edit){.rel = rel, .rel_next = &next, .new_job = job}, &err)) {
-        rfs_free_job(job);
-        rfs_set_last_error(svc, &rel->o, err.msg);
-    }
-    log_state(svc, rel, rel->o.last_error);
-}
-
-static bool job_goes_on(const struct rfs_relationship *rel)
-{
-    return needs_copy(rel) && rel->job && !rfs_job_finished(rel->job);
-}
-
-void rfs_relationship_restart(struct rfs_service *svc, struct rfs_relationship *rel)
-{
-    struct rfs_error err;
-    bool lost_map = false;
-
-    if (rel->copy_state == RFS_copy_state_PARTITIONED)
-        rel->copy_state = RFS_copy_state_UNSYNCHRONIZED;
-    if (!rfs_link_is_open(rel->source) || !rfs_link_is_open(rel->target))
-        return;
-    if (rfs_link_attach(svc, rel, &lost_map, &err)) {
-        failed(svc, rel, &err);
-        return;
-    }
-    if (lost_map)
-        start_over(svc, rel);
-    if (job_goes_on(rel)) {
-        rel->waiting = true; /* until the engine has seen both volumes Online */
-        rfs_link_run(rel);
-    }
 }

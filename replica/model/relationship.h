@@ -51,6 +51,12 @@ void rfs_relationship_event(struct rfs_service *svc, const struct rfs_relationsh
 /* Start-up: attaches the engine and goes on with what was under way. */
 void rfs_relationship_restart(struct rfs_service *svc, struct rfs_relationship *rel);
 
+/* The engine could not be attached for `why`: tried again until it is. */
+void rfs_relationship_reattach_later(struct rfs_service *svc, struct rfs_relationship *rel,
+                                     const struct rfs_error *why);
+/* Stop: what is waiting to be tried again is not any more. */
+void rfs_relationship_retries_end(struct rfs_service *svc);
+
 /* An element's connection changed: relationships that wait for it follow. */
 void rfs_relationships_of_element_changed(struct rfs_service *svc, struct rfs_element *el,
                                           const struct rfs_error *why);

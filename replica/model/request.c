@@ -36,8 +36,8 @@ static int is_empty(const struct rfs_param *params, bool settings, struct rfs_er
     struct rfs_text keys = RFS_TEXT_INIT;
 
     list_keys(params, settings, &keys);
-    rfs_fail(err, RFS_RV_INVALID_PARAMETER, "the request is empty; write one line of key=value words, known: %s",
-             keys.data);
+    rfs_fail(err, RFS_RV_INVALID_PARAMETER,
+             "the request is empty; write one line of key=value words, known: %s", keys.data);
     rfs_text_free(&keys);
     return -1;
 }

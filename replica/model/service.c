@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model/service.h"
 
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "model/element.h"
@@ -19,7 +23,11 @@ static int load_element(void *arg, uint64_t number, const char *json, struct rfs
     struct rfs_service *svc = arg;
     struct rfs_element *el = rfs_xcalloc(1, sizeof(*el));
 
-    if (rfs_record_read_element(el, json, err) || !el->o.name) {
+    int rc = rfs_record_read_element(el, json, err);
+
+    if (!rc && !el->o.name)
+        rc = rfs_fail(err, RFS_RV_FAILED, "its record has no name");
+    if (rc) {
         rfs_free_element(el);
         return rfs_error_wrap(err, "element number %llu", (unsigned long long)number);
     }
@@ -36,9 +44,11 @@ static int load_job(void *arg, uint64_t number, const char *json, struct rfs_err
     struct rfs_job *job = rfs_xcalloc(1, sizeof(*job));
     char name[24];
 
-    if (rfs_record_read_job(job, json, err)) {
+    if (rfs_record_read_job(job, json, err)) { /* nobody needs it to go on */
+        rfs_log(svc->log, RFS_LOG_WARNING, "job number %llu is left out: %s", (unsigned long long)number,
+                err->msg);
         rfs_free_job(job);
-        return rfs_error_wrap(err, "job number %llu", (unsigned long long)number);
+        return 0;
     }
     snprintf(name, sizeof(name), "%llu", (unsigned long long)number);
     free(job->o.name);
@@ -66,6 +76,11 @@ static int load_relationship(void *arg, uint64_t number, const char *json, struc
         rfs_fail(err, RFS_RV_FAILED, "its source or target element is not in the catalogue");
         goto fail;
     }
+    if (rfs_state_cell(rel->sync_type, rel->copy_state, RFS_operation_DETACH).never) {
+        rfs_fail(err, RFS_RV_FAILED, "its record has SyncType %u and CopyState %u, which do not go together",
+                 rel->sync_type, rel->copy_state);
+        goto fail;
+    }
     if (rel->job)
         rel->job->relationship = rel;
     rfs_insert_relationship(svc, rel);
@@ -75,9 +90,79 @@ fail:
     return rfs_error_wrap(err, "relationship number %llu", (unsigned long long)number);
 }
 
+/* --- the state folder itself --- */
+
+/* What a copy of the folder cannot carry: which file the catalogue is, and when that was born. */
+static void fingerprint(const struct rfs_service *svc, char *text, size_t size)
+{
+    char path[PATH_MAX];
+    struct statx st;
+
+    snprintf(path, sizeof(path), "%s/catalogue.db", svc->state_dir);
+    if (statx(AT_FDCWD, path, 0, STATX_INO | STATX_BTIME, &st))
+        memset(&st, 0, sizeof(st));
+    snprintf(text, size, "{\"catalogue\":\"%llu:%lld.%09u\"}", (unsigned long long)st.stx_ino,
+             (long long)st.stx_btime.tv_sec, st.stx_btime.tv_nsec);
+}
+
+static int compare_fingerprint(void *arg, uint64_t number, const char *json, struct rfs_error *err)
+{
+    struct rfs_service *svc = arg;
+    char now[128];
+
+    fingerprint(svc, now, sizeof(now));
+    svc->folder_is_copy = strcmp(now, json) != 0;
+    return 0;
+}
+
+/* Only when nothing is left to be settled: until then the next start has to find out again. */
+static void remember_fingerprint(struct rfs_service *svc)
+{
+    struct rfs_error err;
+    char now[128];
+
+    if (svc->retries)
+        return;
+    fingerprint(svc, now, sizeof(now));
+    rfs_catalogue_begin(svc->catalogue);
+    rfs_catalogue_put(svc->catalogue, RFS_CAT_SERVICE, 1, now);
+    if (rfs_catalogue_commit(svc->catalogue, &err))
+        rfs_log(svc->log, RFS_LOG_WARNING, "%s", err.msg);
+}
+
+/* A map file that no relationship names was left by a kill between a commit and an unlink. */
+static bool is_orphan(struct rfs_service *svc, const char *name)
+{
+    unsigned long long number, generation;
+    const struct rfs_relationship *rel;
+    char exact[64];
+
+    if (sscanf(name, "%llu.%llu", &number, &generation) != 2)
+        return false;
+    rel = rfs_relationship_by_number(svc, number);
+    snprintf(exact, sizeof(exact), "%llu.%llu", number, generation);
+    return !rel || rel->map_generation != generation || strcmp(name, exact) != 0;
+}
+
+static void remove_orphans(struct rfs_service *svc)
+{
+    char path[PATH_MAX];
+    struct dirent *entry;
+    DIR *folder;
+
+    snprintf(path, sizeof(path), "%s/maps", svc->state_dir);
+    folder = opendir(path);
+    while (folder && (entry = readdir(folder)))
+        if (is_orphan(svc, entry->d_name))
+            unlinkat(dirfd(folder), entry->d_name, 0);
+    if (folder)
+        closedir(folder);
+}
+
 static int load(struct rfs_service *svc, struct rfs_error *err)
 {
-    if (rfs_catalogue_each(svc->catalogue, RFS_CAT_ELEMENT, load_element, svc, err) ||
+    if (rfs_catalogue_each(svc->catalogue, RFS_CAT_SERVICE, compare_fingerprint, svc, err) ||
+        rfs_catalogue_each(svc->catalogue, RFS_CAT_ELEMENT, load_element, svc, err) ||
         rfs_catalogue_each(svc->catalogue, RFS_CAT_JOB, load_job, svc, err) ||
         rfs_catalogue_each(svc->catalogue, RFS_CAT_RELATIONSHIP, load_relationship, svc, err))
         return rfs_error_wrap(err, "the catalogue in %s cannot be loaded", svc->state_dir);
@@ -129,12 +214,14 @@ static void start_on_control(void *arg)
     st->rc = load(svc, st->err);
     if (st->rc)
         return;
+    remove_orphans(svc);
     HASH_ITER (o.by_number, svc->elements_by_number, el, etmp)
         open_component(svc, el, rfs_least_loaded(svc));
     HASH_ITER (o.by_number, svc->relationships_by_number, rel, rtmp)
         rfs_relationship_restart(svc, rel);
     HASH_ITER (o.by_number, svc->jobs_by_number, job, jtmp)
         end_orphan(svc, job);
+    remember_fingerprint(svc);
     rfs_jobs_schedule(svc);
 }
 
@@ -206,9 +293,13 @@ static void park_jobs(void *arg)
     struct stopping *st = arg;
     struct rfs_service *svc = st->svc;
     struct rfs_relationship *rel, *tmp;
+    struct rfs_element *el, *etmp;
 
     svc->stopping = true;
     end_all_waits(svc);
+    rfs_relationship_retries_end(svc);
+    HASH_ITER (o.by_number, svc->elements_by_number, el, etmp)
+        rfs_element_cancel_change(svc, el);
     HASH_ITER (o.by_number, svc->relationships_by_number, rel, tmp)
         rfs_link_detach(rel, ignore, NULL);
     await_settled(st, no_pairs);

@@ -95,7 +95,8 @@ static int parse(const struct setting *row, const char *text, uint64_t *value, s
     }
     if (rfs_parse_uint(text, value) || *value < row->min || *value > row->max ||
         (row->type == POWER && (*value & (*value - 1))))
-        return rfs_fail(err, RFS_RV_INVALID_PARAMETER, "setting %s='%.60s': give a %s from %llu to %llu, with K, M, G or T if you like",
+        return rfs_fail(err, RFS_RV_INVALID_PARAMETER,
+                        "setting %s='%.60s': give a %s from %llu to %llu, with K, M, G or T if you like",
                         row->name, text, row->type == POWER ? "power of two" : "number",
                         (unsigned long long)row->min, (unsigned long long)row->max);
     return 0;

@@ -13,6 +13,7 @@ struct operating {
     const char *method;
     struct rfs_cell cell;
     bool was_running;
+    bool map_failed;
     bool complete; /* the copy happened to end while it was being stopped */
     struct rfs_job *new_job, *old_job;
     struct rfs_error err;
@@ -163,9 +164,11 @@ static const struct ends *find_ends(uint32_t operation)
     return NULL;
 }
 
-/* Everything is owed anew: Prepare, and a clone's new point in time. */
+/* Everything is owed anew: Prepare, a clone's new point in time, and where the map's file has failed. */
 static bool renews_map(const struct operating *op)
 {
+    if (op->map_failed)
+        return true;
     if (op->operation == RFS_operation_PREPARE || op->operation == RFS_operation_UNPREPARE)
         return true;
     return op->cell.new_point && op->operation != RFS_operation_RESUME;
@@ -217,6 +220,19 @@ static int next_job(struct operating *op, struct rfs_relationship *next, struct 
     return 0;
 }
 
+/* Broken and Aborted never stand without a reason. */
+static char *ended_by_hand(const struct operating *op)
+{
+    struct rfs_text why = RFS_TEXT_INIT;
+    const struct rfs_job *job = live_job(op->rel);
+
+    if (op->operation != RFS_OPERATION_KILL && op->operation != RFS_operation_ABORT)
+        return NULL;
+    rfs_text_printf(&why, "jobs/%s was %s by request; ResyncReplica copies what is left",
+                    job ? job->o.name : "(none)", op->operation == RFS_OPERATION_KILL ? "killed" : "aborted");
+    return why.data;
+}
+
 static void next_state(const struct operating *op, struct rfs_relationship *next)
 {
     const struct ends *end = find_ends(op->operation);
@@ -227,7 +243,7 @@ static void next_state(const struct operating *op, struct rfs_relationship *next
     next->progress_status = copying ? RFS_progress_status_RESYNCING
                             : end   ? end->progress
                                     : RFS_progress_status_COMPLETED;
-    next->o.last_error = NULL;
+    next->o.last_error = ended_by_hand(op);
     if (renews_map(op))
         next->target_consistent = false;
     stamp(op, next);
@@ -303,15 +319,15 @@ static void detached_for_map(void *arg)
         rfs_link_map_remove(op->svc, op->rel, old + 1);
         err = op->err;
         if (reattach(op))
-            rfs_log(op->svc->log, RFS_LOG_ERROR, "relationships/%s: %s", op->rel->o.name, op->err.msg);
+            rfs_relationship_reattach_later(op->svc, op->rel, &op->err);
         op->err = err;
         give_up(op);
         return;
     }
     rfs_link_map_remove(op->svc, op->rel, old);
-    if (reattach(op)) {
-        rfs_relationship_on_failed(op->svc, op->rel, RFS_TARGET, &op->err);
-        finish(op, op->err.rv, op->rel, NULL, &op->err);
+    if (reattach(op)) { /* it is done all the same; the copy starts when the engine has been attached */
+        rfs_relationship_reattach_later(op->svc, op->rel, &op->err);
+        finish(op, op->new_job ? RFS_RV_JOB_STARTED : RFS_RV_OK, op->rel, op->new_job, NULL);
         return;
     }
     conclude(op);
@@ -340,6 +356,7 @@ static void quiet(void *arg, bool complete)
     struct operating *op = arg;
 
     op->complete = complete;
+    op->map_failed = rfs_link_map_failed(op->rel);
     if (stopping(op))
         return;
     if (op->cell.gone)
@@ -366,6 +383,43 @@ static int check_kill(const struct rfs_relationship *rel, struct rfs_cell *cell,
         return rfs_fail(err, RFS_RV_INVALID_TRANSITION, "relationships/%s has no running job", rel->o.name);
     *cell = (struct rfs_cell){.legal = true, .final = RFS_copy_state_BROKEN};
     return 0;
+}
+
+static void stop_engine(struct operating *op)
+{
+    if (rfs_link_attached(op->rel))
+        rfs_link_stop(op->rel, quiet, op);
+    else
+        quiet(op, false);
+}
+
+/* Before the first copy of a relationship that was created resting: something may have been put on the target since. */
+static void looked_at(void *arg, int found, const char *what, const struct rfs_error *why)
+{
+    struct operating *op = arg;
+    const char *target = op->rel->target->o.name;
+
+    if (stopping(op))
+        return;
+    if (found < 0) {
+        op->err = *why;
+        rfs_error_wrap(
+            &op->err, "target elements/%s could not be looked at for data that would be overwritten", target);
+    } else if (found) {
+        rfs_fail(&op->err, RFS_RV_REQUIRES_FORCE,
+                 "target elements/%s holds a %s, which would be overwritten; give force=1 if that is meant",
+                 target, what);
+    } else {
+        stop_engine(op);
+        return;
+    }
+    give_up(op);
+}
+
+static bool must_look(const struct operating *op, bool force)
+{
+    return !force && op->cell.via == RFS_copy_state_UNSYNCHRONIZED && !op->rel->when_activated &&
+           op->rel->target->volume;
 }
 
 void rfs_relationship_operate(struct rfs_service *svc, struct rfs_relationship *rel,
@@ -402,8 +456,8 @@ void rfs_relationship_operate(struct rfs_service *svc, struct rfs_relationship *
         return;
     }
     rel->busy = "being changed by another request";
-    if (rfs_link_attached(rel))
-        rfs_link_stop(rel, quiet, op);
+    if (must_look(op, what->force))
+        rfs_link_signature(svc, rel->target, looked_at, op);
     else
-        quiet(op, false);
+        stop_engine(op);
 }
