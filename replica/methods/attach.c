@@ -55,8 +55,9 @@ static int check_usable(const struct rfs_element *el, const char *what, struct r
     if (el->state == RFS_element_state_ONLINE)
         return 0;
     if (!el->url)
-        return rfs_fail(err, RFS_RV_INVALID_PARAMETER, "%s elements/%s has no url; write elements/%s/url first", what,
-                        el->o.name, el->o.name);
+        return rfs_fail(err, RFS_RV_INVALID_PARAMETER,
+                        "%s elements/%s has no url; write elements/%s/url first", what, el->o.name,
+                        el->o.name);
     return rfs_fail(err, RFS_RV_FAILED, "%s elements/%s is %s%s%s; it must be Online", what, el->o.name,
                     rfs_value_name(&rfs_map_element_state, (int)el->state), el->o.last_error ? ": " : "",
                     el->o.last_error ? el->o.last_error : "");

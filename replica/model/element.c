@@ -317,11 +317,19 @@ static int check_config(struct rfs_service *svc, struct rfs_element *el,
     return 0;
 }
 
-static bool nothing_new(const struct rfs_element *el, const struct rfs_element *next)
+static bool unchanged(const char *old, const char *asked)
 {
-    return el->url == next->url && el->username == next->username && el->password == next->password &&
-           el->target_username == next->target_username && el->target_password == next->target_password &&
-           el->header_digest == next->header_digest;
+    return !asked || same_string(old, *asked ? asked : NULL);
+}
+
+/* Asking for what is so already succeeds, also for an element that must not be changed now. */
+static bool so_already(const struct rfs_element *el, const struct rfs_element_config *c)
+{
+    return !el->change && unchanged(el->url, c->url) && unchanged(el->username, c->username) &&
+           unchanged(el->password, c->password) && unchanged(el->target_username, c->target_username) &&
+           unchanged(el->target_password, c->target_password) &&
+           (c->header_digest < 0 || el->header_digest == (c->header_digest != 0)) &&
+           (el->state == RFS_element_state_ONLINE || !el->url || c->offline_ok);
 }
 
 void rfs_element_configure(struct rfs_service *svc, struct rfs_element *el,
@@ -331,6 +339,10 @@ void rfs_element_configure(struct rfs_service *svc, struct rfs_element *el,
     struct rfs_element_change *ch;
     struct rfs_error err;
 
+    if (so_already(el, config)) {
+        done(arg, NULL);
+        return;
+    }
     if (check_config(svc, el, config, &err)) {
         done(arg, &err);
         return;
@@ -347,11 +359,6 @@ void rfs_element_configure(struct rfs_service *svc, struct rfs_element *el,
     if (!same_string(ch->next.url, el->url)) {
         ch->next.known = false;
         memset(&ch->next.info, 0, sizeof(ch->next.info));
-    }
-    if (nothing_new(el, &ch->next) &&
-        (el->state == RFS_element_state_ONLINE || !el->url || config->offline_ok)) {
-        end_change(ch, NULL); /* so already */
-        return;
     }
     rfs_link_close(svc, el, open_new, ch);
 }

@@ -165,7 +165,8 @@ static const struct rfs_property rows[] = {
     {"last_job_state", 0444, RFS_PROP_POLL, "JobState of the latest job, also when it is gone",
      last_job_state},
     {"last_job_error", 0444, 0, "its error, if it had one", last_job_error},
-    {"last_error", 0444, RFS_PROP_POLL, "what is wrong now; empty when all is well", last_error},
+    {"last_error", 0444, RFS_PROP_POLL,
+     "what is wrong now, or why the last request was refused; empty when all is well", last_error},
     {"generation", 0444, RFS_PROP_JSON_NUMBER, "grows with every change, progress apart", generation},
     {"statistics", 0444, RFS_PROP_TABLE, "counters of the copy since the daemon's start", statistics},
 };

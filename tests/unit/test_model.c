@@ -768,6 +768,9 @@ static void test_elements(void **state)
     attach(rig, "Sync", "", &answer);
     assert_int_equal(rig_value(rig, rfs_element_remove, a, NULL, NULL, &answer), RFS_RV_IN_USE);
     assert_int_equal(rig_value(rig, rfs_element_write, a, "username", "u", &answer), RFS_RV_IN_USE);
+    assert_int_equal(rig_value(rig, rfs_element_write, a, "url", "file:/test", &answer),
+                     RFS_RV_OK); /* so already */
+    assert_int_equal(rig_value(rig, rfs_element_write, a, "username", "", &answer), RFS_RV_OK);
     rig_method(rig, RFS_PLACE_RELATIONSHIP, "operation", rig_relationship(rig, "r"), "Detach force=1",
                &answer);
     assert_int_equal(answer.rv, RFS_RV_OK);
