@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -23,7 +24,7 @@ static const struct {
 static int find_maker(const char *url, struct rfs_error *err)
 {
     for (size_t i = 0; url && i < ARRAY_LEN(makers); i++)
-        if (strncmp(url, makers[i].scheme, strlen(makers[i].scheme)) == 0)
+        if (strncasecmp(url, makers[i].scheme, strlen(makers[i].scheme)) == 0)
             return (int)i;
     /* The url is not repeated in full: an unknown form may hold credentials anywhere. */
     return rfs_fail(err, RFS_RV_INVALID_PARAMETER,
@@ -43,6 +44,11 @@ int rfs_device_check_url(const char *url, struct rfs_error *err)
     int maker = find_maker(url, err);
 
     return maker < 0 ? -1 : makers[maker].check_url(url, err);
+}
+
+const char *rfs_device_url_path(const char *url)
+{
+    return url && strncasecmp(url, "file:", strlen("file:")) == 0 ? rfs_file_path(url) : NULL;
 }
 
 static const char *const state_names[] = {

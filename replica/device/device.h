@@ -148,6 +148,9 @@ struct rfs_device {
     const struct rfs_device_events *events;
     void *events_arg;
     bool closing;
+    /* How often it has said of writes it had acknowledged that they are gone (deferred error, failed sync): each ends
+     * the session, and unlike an outage it may go on for ever with nobody to repair it. */
+    uint32_t writes_lost;
     void (*closed)(void *arg);
     void *closed_arg;
 };
@@ -160,6 +163,9 @@ struct rfs_device *rfs_device_open(struct rfs_loop *loop, const struct rfs_devic
 
 /* Checks a url without opening anything: any thread. Credentials inside it are refused. */
 int rfs_device_check_url(const char *url, struct rfs_error *err);
+
+/* The path in a file: url, however its scheme is written; NULL of any other url. Any thread. */
+const char *rfs_device_url_path(const char *url);
 
 /* Issues a request. Range and alignment are checked here (RFS_IO_RANGE / RFS_IO_ERROR, also through done()).
  */
@@ -180,6 +186,7 @@ int rfs_iscsi_check_url(const char *url, struct rfs_error *err);
 struct rfs_device *rfs_file_open(struct rfs_loop *loop, const struct rfs_device_config *config,
                                  const struct rfs_device_events *events, void *arg, struct rfs_error *err);
 int rfs_file_check_url(const char *url, struct rfs_error *err);
+const char *rfs_file_path(const char *url);
 
 /* Completes a request on a later turn of the loop with `status` and, unless OK, an error text. */
 void rfs_io_complete_later(struct rfs_device *dev, struct rfs_io *io, enum rfs_io_status status,

@@ -210,6 +210,7 @@ static void inner_state(void *arg, enum rfs_device_state state, const struct rfs
     struct fault *f = arg;
 
     f->inner_online = state == RFS_DEVICE_ONLINE;
+    f->dev.writes_lost = f->inner ? f->inner->writes_lost : 0;
     if (f->inner_online)
         rfs_fault_turn_later(f);
     else if (state != RFS_DEVICE_CONNECTING)

@@ -209,6 +209,8 @@ static const struct {
 } statuses[] = {
     {0, RFS_IO_OK},
     {RFS_FILE_SHRUNK, RFS_IO_RANGE},
+    {RFS_FILE_DELETED, RFS_IO_LOST},
+    {RFS_FILE_REPLACED, RFS_IO_LOST},
     {ECANCELED, RFS_IO_LOST},
     {ENOSPC, RFS_IO_NOSPACE},
     {EDQUOT, RFS_IO_NOSPACE},
@@ -245,13 +247,30 @@ static void forget_ability(struct file *f, enum rfs_io_op op)
         f->dev.info.extent_status = false;
 }
 
+/* NULL where strerror() knows better. */
+static const char *text_of(int result)
+{
+    static const struct {
+        int result;
+        const char *text;
+    } texts[] = {
+        {RFS_FILE_SHRUNK, "the file ends before"},
+        {RFS_FILE_DELETED, "was deleted while it was open"},
+        {RFS_FILE_REPLACED, "was replaced or moved away while it was open"},
+        {ECANCELED, "the session ended"},
+    };
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        if (texts[i].result == result)
+            return texts[i].text;
+    return NULL;
+}
+
 static void set_result(struct file *f, struct rfs_io *io, int result)
 {
     enum rfs_io_status status = status_of(io, result);
     char text[128] = "";
-    const char *why = result == RFS_FILE_SHRUNK ? "the file ends before"
-                      : result == ECANCELED     ? "the session ended"
-                                                : strerror_r(result, text, sizeof(text));
+    const char *why = text_of(result) ? text_of(result) : strerror_r(result, text, sizeof(text));
 
     if (status == RFS_IO_UNSUPPORTED)
         forget_ability(f, io->op);
@@ -300,31 +319,32 @@ static void end_session(struct file *f, const struct rfs_error *why)
     rfs_device_set_state(&f->dev, RFS_DEVICE_OFFLINE, why);
 }
 
-/* A session with what the path does not lead to any more is over, and opening again decides what is there now. */
-static int end_if_gone(struct file *f, int result)
+/* A session with what the path does not lead to any more is over, and opening again decides what is there now. Returns
+ * what is to be told of the request. */
+static int judge(struct file *f, int result)
 {
     struct rfs_error why;
 
-    if (result != RFS_FILE_DELETED && result != RFS_FILE_REPLACED)
-        return result;
-    if (!atomic_load(&f->ended)) {
-        rfs_fail(&why, RFS_RV_NOT_FOUND, "%s: %s while it was open; opening it again", f->wanted.path,
-                 result == RFS_FILE_DELETED ? "was deleted" : "was replaced or moved away");
+    if (atomic_load(&f->ended))
+        return ECANCELED;
+    if (result == RFS_FILE_DELETED || result == RFS_FILE_REPLACED) {
+        rfs_fail(&why, RFS_RV_NOT_FOUND, "%s: %s; opening it again", f->wanted.path, text_of(result));
         rfs_log(f->log, RFS_LOG_ERROR, "element %s: %s", f->name, why.msg);
         end_session(f, &why);
     }
-    return ECANCELED;
+    return result;
 }
 
 static void sync_done(struct rfs_work *work)
 {
     struct req *served = RFS_CONTAINER_OF(work, struct req, work), *lost = NULL;
     struct file *f = served->file;
-    int result = atomic_load(&f->ended) ? ECANCELED : end_if_gone(f, served->result);
+    int result = judge(f, served->result);
     struct rfs_error why;
 
     f->syncing = NULL;
     if (served->sync_failed && result != ECANCELED) {
+        f->dev.writes_lost++;
         rfs_fail_sys(&why, result, "%s: sync failed, so writes may be lost; opening it again",
                      f->wanted.path);
         rfs_log(f->log, RFS_LOG_ERROR, "element %s: %s", f->name, why.msg);
@@ -367,11 +387,9 @@ static void call_done(struct rfs_work *work)
 {
     struct req *r = RFS_CONTAINER_OF(work, struct req, work);
     struct file *f = r->file;
-    int result = end_if_gone(f, r->result);
+    int result = judge(f, r->result);
 
-    if (atomic_load(&f->ended))
-        complete(r, ECANCELED);
-    else if (!result && r->io->fua && (r->io->op == RFS_IO_WRITE || r->io->op == RFS_IO_WRITE_ZEROES))
+    if (!result && r->io->fua && (r->io->op == RFS_IO_WRITE || r->io->op == RFS_IO_WRITE_ZEROES))
         join_sync(f, r);
     else
         complete(r, result);
@@ -537,7 +555,7 @@ struct rfs_device *rfs_file_open(struct rfs_loop *loop, const struct rfs_device_
     f = rfs_xcalloc(1, sizeof(*f));
     f->dev = (struct rfs_device){.ops = &file_ops, .loop = loop, .events = events, .events_arg = arg};
     f->name = rfs_xstrdup(config->name ? config->name : "");
-    f->wanted.path = rfs_xstrdup(config->url + strlen("file:"));
+    f->wanted.path = rfs_xstrdup(rfs_file_path(config->url));
     f->wanted.identity = rfs_xstrdup(config->expect_identity);
     f->wanted.size = config->expect_size;
     f->wanted.block_size = config->expect_block_size;

@@ -17,9 +17,16 @@
 #define OPTIMAL_TRANSFER (1u << 20)
 #define MAX_RANGE        (1ull << 30) /* of one UNMAP or WRITE_ZEROES: bounds how long one call takes */
 
-int rfs_file_check_url(const char *url, struct rfs_error *err)
+const char *rfs_file_path(const char *url)
 {
     const char *path = url + strlen("file:");
+
+    return strncmp(path, "///", 3) == 0 ? path + 2 : path; /* the form with an empty host */
+}
+
+int rfs_file_check_url(const char *url, struct rfs_error *err)
+{
+    const char *path = rfs_file_path(url);
     size_t len = strlen(path);
 
     if (path[0] != '/' || path[1] == '/')

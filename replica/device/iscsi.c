@@ -150,9 +150,12 @@ void rfs_iscsi_lost(struct rfs_iscsi_session *s)
     char byte;
     bool closed = recv(iscsi_get_fd(s->ctx), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 
-    rfs_iscsi_fail(s, RFS_DEVICE_OFFLINE, RFS_RV_FAILED, "the %s with %s was lost: %s", what[s->phase],
-                   s->dev->addrs.portal[s->dev->addr],
-                   closed ? "the target closed it" : iscsi_get_error(s->ctx));
+    if (s->phase == RFS_ISCSI_TCP)
+        rfs_iscsi_cannot_connect(s, rfs_iscsi_socket_error(s));
+    else
+        rfs_iscsi_fail(s, RFS_DEVICE_OFFLINE, RFS_RV_FAILED, "the %s with %s was lost: %s", what[s->phase],
+                       s->dev->addrs.portal[s->dev->addr],
+                       closed ? "the target closed it" : rfs_iscsi_reason(s->ctx));
 }
 
 /* libiscsi sends each PDU (8 KiB, where the target says so) with calls of its own and TCP_NODELAY on: without the
@@ -184,32 +187,17 @@ static void serve(struct rfs_iscsi_session *s, int revents)
 
 static void socket_failed(struct rfs_iscsi_session *s, int code)
 {
-    const char *portal = s->dev->addrs.portal[s->dev->addr];
-
     if (s->phase == RFS_ISCSI_TCP)
-        rfs_iscsi_fail(
-            s, RFS_DEVICE_OFFLINE, code == ETIMEDOUT ? RFS_RV_TIMEOUT : RFS_RV_FAILED,
-            "cannot connect to %s: %s; check that the target runs and that the address and port are right",
-            portal, strerror(code));
+        rfs_iscsi_cannot_connect(s, code);
     else
-        rfs_iscsi_fail(s, RFS_DEVICE_OFFLINE, RFS_RV_FAILED, "the session with %s was lost: %s", portal,
-                       code ? strerror(code) : "the target closed it");
-}
-
-static int socket_error(struct rfs_iscsi_session *s)
-{
-    int code = 0;
-    socklen_t len = sizeof(code);
-
-    if (getsockopt(iscsi_get_fd(s->ctx), SOL_SOCKET, SO_ERROR, &code, &len) < 0)
-        code = errno;
-    return code;
+        rfs_iscsi_fail(s, RFS_DEVICE_OFFLINE, RFS_RV_FAILED, "the session with %s was lost: %s",
+                       s->dev->addrs.portal[s->dev->addr], code ? strerror(code) : "the target closed it");
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct rfs_iscsi_session *s = poll->data;
-    int code = status < 0 || s->phase == RFS_ISCSI_TCP ? socket_error(s) : 0;
+    int code = status < 0 || s->phase == RFS_ISCSI_TCP ? rfs_iscsi_socket_error(s) : 0;
 
     if (status < 0 || code) {
         socket_failed(s, code);
@@ -343,9 +331,9 @@ static void start_session(struct rfs_iscsi *dev)
     dev->session = s;
     s->heard_ms = rfs_iscsi_now(dev);
     rfs_timer_start(dev->timer, time_left(dev));
+    errno = 0;
     if (iscsi_connect_async(s->ctx, dev->addrs.portal[dev->addr], rfs_iscsi_on_connect, s) < 0)
-        rfs_iscsi_fail(s, RFS_DEVICE_OFFLINE, RFS_RV_FAILED, "cannot connect to %s: %s",
-                       dev->addrs.portal[dev->addr], iscsi_get_error(s->ctx));
+        rfs_iscsi_cannot_connect(s, errno);
     else if ((code = open_poll(s)))
         rfs_iscsi_fail(s, RFS_DEVICE_OFFLINE, RFS_RV_FAILED, "cannot watch the connection: %s",
                        uv_strerror(code));

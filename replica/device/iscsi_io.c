@@ -110,7 +110,7 @@ static void issue(struct rfs_iscsi *dev, struct rfs_io *io)
         return;
     DL_DELETE(dev->inflight, io);
     rfs_io_complete_later(&dev->base, io, RFS_IO_ERROR, "element %s: %s: %s", name_of(dev),
-                          rfs_io_op_name(io->op), iscsi_get_error(dev->session->ctx));
+                          rfs_io_op_name(io->op), rfs_iscsi_reason(dev->session->ctx));
 }
 
 static uint64_t limit_of(const struct rfs_iscsi *dev, enum rfs_io_op op)
@@ -296,6 +296,7 @@ static void check_condition(struct rfs_iscsi *dev, struct rfs_io *io, const stru
 
     rfs_iscsi_sense(task, &sense);
     if (sense.deferred && sense.key > SCSI_SENSE_RECOVERED_ERROR) {
+        dev->base.writes_lost++;
         rfs_iscsi_fail(dev->session, RFS_DEVICE_OFFLINE, RFS_RV_FAILED,
                        "a write that had been acknowledged has failed (%s): connecting anew", sense.text);
         return;
@@ -498,10 +499,11 @@ static void capacity_refused(struct rfs_iscsi_session *s, const struct scsi_task
 
     rfs_iscsi_sense(task, &sense);
     verdict = rfs_iscsi_judge(&sense, &unused);
+    s->dev->base.writes_lost += sense.deferred;
     if (sense.deferred || verdict == RFS_ISCSI_ANOTHER ||
         (verdict == RFS_ISCSI_RESET && s->dev->base.info.volatile_cache))
-        rfs_iscsi_fail(s, RFS_DEVICE_OFFLINE, RFS_RV_FAILED, "the LUN was reset or has changed (%s): connecting anew",
-                       sense.text);
+        rfs_iscsi_fail(s, RFS_DEVICE_OFFLINE, RFS_RV_FAILED,
+                       "the LUN was reset or has changed (%s): connecting anew", sense.text);
     else if (s->rereads++ < ATTENTIONS)
         rfs_iscsi_reread_capacity(s);
 }

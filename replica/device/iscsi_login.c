@@ -2,9 +2,11 @@
  *
  * Logging in to an iSCSI target, what it means when that fails, and the configuration it needs.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/text.h"
 #include "device/iscsi_priv.h"
@@ -79,7 +81,7 @@ static void login_failed(struct rfs_iscsi_session *s)
             return;
         }
     rfs_iscsi_fail(s, RFS_DEVICE_REFUSED, chap ? RFS_RV_ACCESS_DENIED : RFS_RV_FAILED,
-                   "login to %s at %s failed: %s%s", dev->url.target, portal, text,
+                   "login to %s at %s failed: %s%s", dev->url.target, portal, rfs_iscsi_reason(s->ctx),
                    chap ? "; check target_username and target_password" : "");
 }
 
@@ -105,6 +107,39 @@ static void on_login(struct iscsi_context *ctx, int status, void *data, void *ar
     login_failed(s);
 }
 
+/* Names of a library's functions tell a user nothing: what stands behind them is left, or nothing. */
+const char *rfs_iscsi_reason(struct iscsi_context *ctx)
+{
+    const char *text = iscsi_get_error(ctx), *rest = text ? strstr(text, ": ") : NULL;
+
+    if (text && strncmp(text, "iscsi_", 6) == 0)
+        text = rest ? rest + 2 : NULL;
+    return text && *text && !strstr(text, "iscsi_") ? text : "the connection does not work any more";
+}
+
+int rfs_iscsi_socket_error(struct rfs_iscsi_session *s)
+{
+    int code = 0;
+    socklen_t len = sizeof(code);
+
+    if (getsockopt(iscsi_get_fd(s->ctx), SOL_SOCKET, SO_ERROR, &code, &len) < 0)
+        code = errno;
+    return code;
+}
+
+void rfs_iscsi_cannot_connect(struct rfs_iscsi_session *s, int code)
+{
+    static const int no_route[] = {ENETUNREACH, EHOSTUNREACH, ENETDOWN, EHOSTDOWN, EADDRNOTAVAIL};
+    const char *advice = "check that the target runs and that the address and port are right";
+
+    for (size_t i = 0; i < sizeof(no_route) / sizeof(no_route[0]); i++)
+        if (no_route[i] == code)
+            advice = "check the address and route";
+    rfs_iscsi_fail(s, RFS_DEVICE_OFFLINE, code == ETIMEDOUT ? RFS_RV_TIMEOUT : RFS_RV_FAILED,
+                   "cannot connect to %s: %s; %s", s->dev->addrs.portal[s->dev->addr],
+                   code ? strerror(code) : "the connection was not made", advice);
+}
+
 void rfs_iscsi_on_connect(struct iscsi_context *ctx, int status, void *data, void *arg)
 {
     struct rfs_iscsi_session *s = arg;
@@ -113,14 +148,13 @@ void rfs_iscsi_on_connect(struct iscsi_context *ctx, int status, void *data, voi
     if (s->dead || s->failed)
         return;
     if (status != SCSI_STATUS_GOOD) {
-        rfs_iscsi_fail(s, RFS_DEVICE_OFFLINE, RFS_RV_FAILED, "the connection failed: %s",
-                       iscsi_get_error(ctx));
+        rfs_iscsi_cannot_connect(s, rfs_iscsi_socket_error(s));
         return;
     }
     s->phase = RFS_ISCSI_LOGIN;
     s->dirty = true;
     if (iscsi_login_async(ctx, on_login, s) < 0)
-        rfs_iscsi_fail(s, RFS_DEVICE_OFFLINE, RFS_RV_FAILED, "login: %s", iscsi_get_error(ctx));
+        rfs_iscsi_fail(s, RFS_DEVICE_OFFLINE, RFS_RV_FAILED, "login: %s", rfs_iscsi_reason(ctx));
 }
 
 /* libiscsi reads LIBISCSI_* from the environment when it makes a context; all of it is set again here. */

@@ -150,6 +150,11 @@ void rfs_iscsi_config_free(struct rfs_iscsi *dev);
 /* A context with everything set, not connected; NULL: no memory. */
 struct iscsi_context *rfs_iscsi_make_context(const struct rfs_iscsi *dev);
 /* For iscsi_connect_async(), with the session: logs in, then probes. */
+/* The TCP connection could not be made: an errno, 0 where nobody says. */
+void rfs_iscsi_cannot_connect(struct rfs_iscsi_session *s, int code);
+int rfs_iscsi_socket_error(struct rfs_iscsi_session *s);
+/* What libiscsi says went wrong, in words for users. */
+const char *rfs_iscsi_reason(struct iscsi_context *ctx);
 void rfs_iscsi_on_connect(struct iscsi_context *ctx, int status, void *data, void *session);
 
 /* --- iscsi_io.c --- */

@@ -505,7 +505,7 @@ static void issue_step(struct rfs_iscsi_session *s)
     s->dirty = true;
     if (!steps[p->step].issue(s, on_answer))
         rfs_iscsi_fail(s, RFS_DEVICE_OFFLINE, RFS_RV_FAILED, "%s: %s", steps[p->step].name,
-                       iscsi_get_error(s->ctx));
+                       rfs_iscsi_reason(s->ctx));
 }
 
 static bool is_passing(int status, const struct scsi_task *task)

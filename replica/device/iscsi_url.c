@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/text.h"
 #include "device/iscsi_priv.h"
@@ -118,6 +119,13 @@ static int parse_authority(struct slice in, char *host, size_t size, uint16_t *p
     return 0;
 }
 
+/* Two spellings of a name are one target (RFC 3720 3.2.6.1), so they have to give one identity. */
+static void to_lower(char *name)
+{
+    for (; *name; name++)
+        *name = (char)tolower((unsigned char)*name);
+}
+
 static bool is_iscsi_name(const char *name)
 {
     static const char *const prefixes[] = {"iqn.", "eui.", "naa."};
@@ -154,7 +162,7 @@ int rfs_iscsi_url_parse(const char *url, struct rfs_iscsi_url *parsed, struct rf
     const char *at = url;
     long lun;
 
-    if (!url || strncmp(url, SCHEME, strlen(SCHEME)) != 0)
+    if (!url || strncasecmp(url, SCHEME, strlen(SCHEME)) != 0)
         return bad(err, "not an iSCSI url");
     at += strlen(SCHEME);
     if (check_forbidden(at, err))
@@ -165,6 +173,7 @@ int rfs_iscsi_url_parse(const char *url, struct rfs_iscsi_url *parsed, struct rf
         return bad(err, "no valid host and port (IPv6 addresses stand in [], ports are 1 to 65535)");
     if (decode(target, u->target, sizeof(u->target)) || !is_iscsi_name(u->target))
         return bad(err, "the target's name is not an iSCSI name (iqn.…, eui.… or naa.…, at most 223 bytes)");
+    to_lower(u->target);
     lun = number((struct slice){at, strlen(at)}, MAX_LUN);
     if (lun < 0)
         return bad(err, "the LUN is not a number from 0 to 16383");

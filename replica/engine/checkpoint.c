@@ -85,7 +85,7 @@ static void on_flushed(struct rfs_pair *p, enum rfs_side side)
         rfs_ledger_flushed(p, true);
         c->source_done = true;
         c->failures = 0;
-        p->losses = 0;
+        p->losses = p->in_vain = 0;
     } else {
         rfs_ledger_flushed(p, false);
     }

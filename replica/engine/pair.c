@@ -93,12 +93,32 @@ void rfs_pair_fail(struct rfs_pair *p, enum rfs_side side, const struct rfs_erro
     set_phase(p, RFS_PAIR_STOPPING);
 }
 
+/* An outage ends some day. A target that keeps losing what it acknowledged would be written to again and again. */
+static void check_vain(struct rfs_pair *p, const struct rfs_error *why)
+{
+    uint32_t lost = rfs_volume_writes_lost(p->volumes[RFS_TARGET]);
+    struct rfs_error err = RFS_ERROR_INIT;
+
+    if (lost == p->writes_lost)
+        return;
+    p->writes_lost = lost;
+    if (++p->in_vain < RFS_PAIR_IN_VAIN)
+        return;
+    rfs_fail(&err, RFS_RV_FAILED,
+             "the target lost writes it had acknowledged, %u times with nothing gained in between; check its "
+             "medium: %s",
+             p->in_vain, why ? why->msg : "it does not say why");
+    rfs_pair_fail(p, RFS_TARGET, &err);
+}
+
 /* The source's loss counts for what was copied where its cache may have held what was read. */
 void rfs_pair_lose(struct rfs_pair *p, enum rfs_side side, const struct rfs_error *why)
 {
     if (side == RFS_TARGET || rfs_volume_info(p->volumes[side])->volatile_cache)
         rfs_ledger_void(p);
     p->checked = false;
+    if (side == RFS_TARGET)
+        check_vain(p, why);
     if (p->waiting)
         return;
     p->waiting = true;
@@ -373,7 +393,8 @@ static void begin_run(struct rfs_pair *p)
 {
     p->checked = p->waiting = p->told = p->synced = p->ended = false;
     p->end = RFS_END_NONE;
-    p->pass = p->losses = 0;
+    p->pass = p->losses = p->in_vain = 0;
+    p->writes_lost = rfs_volume_writes_lost(p->volumes[RFS_TARGET]);
     p->cursor = 0;
     p->no_unmap = p->no_zeroes = p->no_extents = false;
     p->unmaps_in_vain = 0;

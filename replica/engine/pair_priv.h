@@ -28,8 +28,10 @@
 #define RFS_PAIR_CHUNK_MAX    (16u << 20)
 #define RFS_PAIR_ZERO_RUN     (64u << 20) /* an unmapped run that one slot deals with */
 #define RFS_PAIR_RETRIES      3u
-#define RFS_PAIR_PAUSE_MS     20u /* before the first retry; doubled for each further one */
-#define RFS_PAIR_PATIENCE     3u  /* passes after which a chunk keeps hosts' writes away while it is copied */
+#define RFS_PAIR_IN_VAIN                                                                                     \
+    5u /* acknowledged writes lost so often with nothing gained between: it will not end well */
+#define RFS_PAIR_PAUSE_MS 20u /* before the first retry; doubled for each further one */
+#define RFS_PAIR_PATIENCE 3u  /* passes after which a chunk keeps hosts' writes away while it is copied */
 
 /* --- spans --- */
 
@@ -157,6 +159,8 @@ struct rfs_pair {
     void (*stopped)(void *arg, bool complete);
     void *stopped_arg;
     uint32_t epoch, pass, losses;
+    uint32_t in_vain; /* times the target lost what it had acknowledged since the last flush that went well */
+    uint32_t writes_lost; /* rfs_volume_writes_lost() of the target, as last seen */
     uint64_t resume_ms;
     uint64_t cursor; /* regions before it have been taken in this pass */
     struct rfs_ledger ledger;

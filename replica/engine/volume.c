@@ -231,6 +231,11 @@ const struct rfs_error *rfs_volume_why(const struct rfs_volume *vol)
     return vol->why.rv == RFS_RV_OK ? NULL : &vol->why;
 }
 
+uint32_t rfs_volume_writes_lost(const struct rfs_volume *vol)
+{
+    return vol->dev ? vol->dev->writes_lost : 0;
+}
+
 const struct rfs_device_info *rfs_volume_info(const struct rfs_volume *vol)
 {
     return &vol->dev->info;

@@ -53,6 +53,7 @@ void rfs_volume_submit(struct rfs_volume *vol, struct rfs_io *io);
 enum rfs_device_state rfs_volume_state(const struct rfs_volume *vol);
 const struct rfs_error *rfs_volume_why(const struct rfs_volume *vol); /* of Offline and Refused */
 const struct rfs_device_info *rfs_volume_info(const struct rfs_volume *vol);
+uint32_t rfs_volume_writes_lost(const struct rfs_volume *vol); /* the device's count */
 struct rfs_loop *rfs_volume_loop(const struct rfs_volume *vol);
 struct rfs_volume_stats *rfs_volume_stats(struct rfs_volume *vol); /* any thread while the volume lives */
 struct rfs_rangelock *

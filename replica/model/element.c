@@ -275,19 +275,14 @@ static int check_changeable(struct rfs_service *svc, struct rfs_element *el, str
 /* Our own mount as a backing store would wait for itself. */
 static int check_not_own(struct rfs_service *svc, const char *url, struct rfs_error *err)
 {
-    char *real;
+    const char *path = rfs_device_url_path(url);
     size_t len = svc->mountpoint ? strlen(svc->mountpoint) : 0;
-    int rc = 0;
 
-    if (!len || strncmp(url, "file:", 5))
+    if (!path || !len || strncmp(path, svc->mountpoint, len) || (path[len] && path[len] != '/'))
         return 0;
-    real = !strncmp(url + 5, svc->mountpoint, len) ? rfs_xstrdup(url + 5) : NULL;
-    if (real && (real[len] == '/' || !real[len]))
-        rc = rfs_fail(err, RFS_RV_INVALID_PARAMETER,
-                      "'%s' lies on this very mount; a volume cannot be stored in the tree that serves it",
-                      url);
-    free(real);
-    return rc;
+    return rfs_fail(err, RFS_RV_INVALID_PARAMETER,
+                    "'%s' lies on this very mount; a volume cannot be stored in the tree that serves it",
+                    url);
 }
 
 /* The catalogue keeps text; other bytes would be lost there. */

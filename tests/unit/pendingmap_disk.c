@@ -334,14 +334,14 @@ void pm_start(struct fixture *f, uint64_t size, bool all_set)
     d->synced = malloc((size_t)d->pages * PMAP_PAGE);
     d->current = malloc((size_t)d->pages * PMAP_PAGE);
     d->versions = calloc(MAX_VERSIONS, sizeof(*d->versions));
-    memset(d->synced, all_set ? 0xff : 0, (size_t)d->pages * PMAP_PAGE);
-    memset(d->current, all_set ? 0xff : 0, (size_t)d->pages * PMAP_PAGE);
+    memset(d->synced, all_set ? PM_DIRTY : PM_CLEAN, (size_t)d->pages * PMAP_PAGE);
+    memset(d->current, all_set ? PM_DIRTY : PM_CLEAN, (size_t)d->pages * PMAP_PAGE);
     rfs_loop_call(f->worker, pm_call_attach, f);
 }
 
 void pm_lose_unsynced(struct fixture *f)
 {
-    memset(f->disk.synced, 0, (size_t)f->disk.pages * PMAP_PAGE);
+    memset(f->disk.synced, PM_CLEAN, (size_t)f->disk.pages * PMAP_PAGE);
 }
 
 void pm_stop(struct fixture *f)

@@ -15,6 +15,10 @@
 
 #define PM_REGION 4096u
 
+/* A byte of the file whose eight regions are all clean, all dirty. */
+#define PM_CLEAN 0xff
+#define PM_DIRTY 0
+
 struct disk {
     pthread_mutex_t lock;
     unsigned pages;

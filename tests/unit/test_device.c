@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What device.c checks, and the memory device.
  */
+#include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "device/device.h"
+#include "device/iscsi_priv.h"
 #include "device/memory.h"
 #include "../lib/async.h"
 
@@ -55,7 +60,16 @@ static void test_urls(void **state)
         {"", false},
         {"http://u:secret@h", false},
         {"/a", false},
-        {"FILE:/a", false},
+        {"FILE:/a", true},
+        {"file:///a", true},
+        {"File:///a/b", true},
+        {"file:////a", false},
+        {"file:///", false},
+        {"file:///a/", false},
+        {"iscsi://h/iqn.2024-01.x:y/1", true},
+        {"ISCSI://h/IQN.2024-01.x:Y/1", true},
+        {"iscsi:/h/iqn.2024-01.x:y/1", false},
+        {"ISCSI://u:secret@h/iqn.2024-01.x:y/1", false},
     };
 
     for (size_t i = 0; i < COUNT(rows); i++) {
@@ -64,10 +78,26 @@ static void test_urls(void **state)
         assert_int_equal(rfs_device_check_url(rows[i].url, &err), rows[i].good ? 0 : -1);
         assert_int_equal(err.rv, rows[i].good ? RFS_RV_OK : RFS_RV_INVALID_PARAMETER);
         assert_null(strstr(err.msg, "secret"));
-        if (!rows[i].good)
+        if (!rows[i].good && strncasecmp(rows[i].url, "iscsi://", 8))
             assert_non_null(strstr(err.msg, "file:/"));
     }
     (void)state;
+}
+
+/* Names of targets are compared without regard to case (RFC 3720 3.2.6.1); nothing else of a url is. */
+static void test_url_forms(void **state)
+{
+    struct rfs_iscsi_url u;
+    struct rfs_error err = RFS_ERROR_INIT;
+
+    (void)state;
+    assert_int_equal(rfs_iscsi_url_parse("Iscsi://Host/IQN.2024-01.Com.X:Disk%41/7", &u, &err), 0);
+    assert_string_equal(u.target, "iqn.2024-01.com.x:diska");
+    assert_string_equal(u.host, "Host");
+    assert_int_equal(u.lun, 7);
+    assert_string_equal(rfs_device_url_path("file:/A/b"), "/A/b");
+    assert_string_equal(rfs_device_url_path("FILE:///A/b"), "/A/b");
+    assert_null(rfs_device_url_path("iscsi://h/iqn.x:y/1"));
 }
 
 static void test_names(void **state)
@@ -204,17 +234,73 @@ static void test_memory_close_in_flight(void **state)
     assert_int_equal(d.online <= 1, 1);
 }
 
+/* --- no route --- */
+
+static struct rfs_device *open_nowhere(void *arg, struct rfs_loop *loop,
+                                       const struct rfs_device_events *events, void *events_arg,
+                                       struct rfs_error *err)
+{
+    struct rfs_device_config c = {
+        .name = "e", .url = arg, .initiator = "iqn.2024-01.test.rfs:unit", .connect_timeout_ms = 3000};
+
+    return rfs_device_open(loop, &c, events, events_arg, err);
+}
+
+/* A loop in a network that has no interface that is up; NULL where there is no right to make one. */
+static struct rfs_loop *loop_without_network(void)
+{
+    int home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+    struct rfs_loop *loop = NULL;
+
+    if (home >= 0 && unshare(CLONE_NEWNET) == 0) {
+        loop = async_loop();
+        assert_int_equal(setns(home, CLONE_NEWNET), 0);
+    }
+    if (home >= 0)
+        close(home);
+    return loop;
+}
+
+static void test_no_route(void **state)
+{
+    static const struct {
+        const char *url, *text;
+    } rows[] = {
+        {"iscsi://127.0.0.1/iqn.2024-01.test.rfs:t/1",
+         "cannot connect to 127.0.0.1:3260: Network is unreachable; check the address and route"},
+        {"iscsi://[2001:db8::1]/iqn.2024-01.test.rfs:t/1", "; check the address and route"},
+    };
+    struct rfs_loop *loop = loop_without_network();
+    struct async_device d;
+
+    (void)state;
+    if (!loop)
+        skip();
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        async_open(&d, loop, open_nowhere, (void *)(uintptr_t)rows[i].url);
+        async_wait_state(&d, RFS_DEVICE_OFFLINE);
+        if (!strstr(d.why.msg, rows[i].text))
+            fail_msg("%s", d.why.msg);
+        assert_null(strstr(d.why.msg, "lost"));
+        assert_null(strstr(d.why.msg, "iscsi_"));
+        async_close(&d);
+    }
+    rfs_loop_stop(loop);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(test_urls),
+        T(test_url_forms),
         T(test_names),
         T(test_submit_checks),
         T(test_memory),
         T(test_memory_order_and_close),
         T(test_memory_close_in_flight),
+        T(test_no_route),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -190,17 +190,80 @@ static void test_stop_waiting(void **state)
     }
 }
 
+/* --- a target that loses what it acknowledged --- */
+
+static void betray(struct env *e)
+{
+    struct rfs_error why;
+
+    e->side[RFS_TARGET].inner->writes_lost++;
+    rfs_fail(&why, RFS_RV_FAILED, "a write that had been acknowledged has failed");
+    rfs_device_set_state(e->side[RFS_TARGET].inner, RFS_DEVICE_OFFLINE, &why);
+}
+
+static void accept_again(struct env *e)
+{
+    rfs_device_set_state(e->side[RFS_TARGET].inner, RFS_DEVICE_ONLINE, NULL);
+}
+
+struct loss {
+    struct env *env;
+    unsigned before; /* lost() came so often */
+};
+
+static bool is_got_over_or_failed(void *arg)
+{
+    struct loss *l = arg;
+
+    return l->env->failed || (l->env->lost > l->before && l->env->resumed == l->env->lost);
+}
+
+static void lose_often(struct env *e, void (*lose)(struct env *e), unsigned times)
+{
+    for (unsigned i = 0; i < times && !e->failed; i++) {
+        struct loss l = {e, e->lost};
+
+        env_on_loop(e, lose);
+        env_on_loop(e, accept_again);
+        env_on_loop(e, restore);
+        async_wait(e->loop, is_got_over_or_failed, &l, "resumed or failed");
+    }
+}
+
+/* Outages, however many, are got over; this is not. */
+static void test_writes_lost_in_vain(void **state)
+{
+    struct env_options o = {.size = 2 * MIB};
+    struct env e;
+
+    (void)state;
+    env_begin(&e, &o);
+    env_fault(&e, RFS_TARGET, (struct rfs_fault_rule){.ops = 1u << RFS_IO_FLUSH, .what = RFS_FAULT_HANG});
+    env_start(&e);
+    lose_often(&e, target_out, 7);
+    assert_int_equal(e.failed, 0);
+    lose_often(&e, betray, 4);
+    assert_int_equal(e.failed, 0);
+    lose_often(&e, betray, 1);
+    env_await_end(&e);
+    assert_int_equal(e.failed, 1);
+    assert_int_equal(e.failed_side, RFS_TARGET);
+    assert_non_null(strstr(e.why.msg, "lost writes it had acknowledged, 5 times"));
+    assert_non_null(strstr(e.why.msg, "has failed"));
+    env_on_loop(&e, env_clear_faults);
+    async_wait(e.loop, env_both_online, &e, "Online");
+    env_check_state(&e);
+    env_copy(&e); /* and a new run begins to count anew */
+    env_check_copied(&e);
+    env_end(&e);
+}
+
 static void refuse(struct env *e)
 {
     struct rfs_error why;
 
     rfs_fail(&why, RFS_RV_FAILED, "another LUN answers here");
     rfs_device_set_state(e->side[RFS_TARGET].inner, RFS_DEVICE_REFUSED, &why);
-}
-
-static void accept_again(struct env *e)
-{
-    rfs_device_set_state(e->side[RFS_TARGET].inner, RFS_DEVICE_ONLINE, NULL);
 }
 
 static void test_refused(void **state)
@@ -462,6 +525,53 @@ static void test_unflushed_is_forgotten(void **state)
     env_end(&e);
 }
 
+static void forget_cache(struct env *e)
+{
+    env_clear_faults(e);
+    rfs_fault_power_cut(e->side[RFS_TARGET].fault, 0, 1);
+}
+
+/* The first flush is refused for good, with a chunk that was acknowledged but not read back yet; the one that the end of
+ * the run tries answers well, but what the refused one was about is not kept: none of it may count. */
+static void refuse_flush(enum rfs_io_status status)
+{
+    struct env_options o = {.size = 2 * MIB};
+    struct env e;
+
+    env_begin(&e, &o);
+    env_on_loop(&e, volatile_target);
+    env_fault(&e, RFS_TARGET,
+              (struct rfs_fault_rule){.ops = 1u << RFS_IO_READ,
+                                      .offset = MIB,
+                                      .length = 1,
+                                      .nth = 1,
+                                      .what = RFS_FAULT_DELAY,
+                                      .delay_ms = 1500});
+    env_fault(&e, RFS_TARGET,
+              (struct rfs_fault_rule){
+                  .ops = 1u << RFS_IO_FLUSH, .nth = 1, .what = RFS_FAULT_STATUS, .status = status});
+    env_fault(
+        &e, RFS_TARGET,
+        (struct rfs_fault_rule){.ops = 1u << RFS_IO_FLUSH, .what = RFS_FAULT_STATUS, .status = RFS_IO_OK});
+    env_copy(&e);
+    assert_int_equal(e.failed, 1);
+    assert_int_equal(e.failed_side, RFS_TARGET);
+    env_on_loop(&e, forget_cache);
+    async_wait(e.loop, env_both_online, &e, "Online");
+    env_check_state(&e);
+    assert_int_equal(rfs_pmap_dirty_bytes(e.map), o.size);
+    env_copy(&e);
+    env_check_copied(&e);
+    env_end(&e);
+}
+
+static void test_flush_refused(void **state)
+{
+    (void)state;
+    refuse_flush(RFS_IO_NOSPACE);
+    refuse_flush(RFS_IO_PROTECTED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -472,12 +582,14 @@ int main(void)
         cmocka_unit_test(test_run_connecting),
         cmocka_unit_test(test_stop_waiting),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_writes_lost_in_vain),
         cmocka_unit_test(test_checkpoint_by_age),
         cmocka_unit_test(test_checkpoint_by_amount),
         cmocka_unit_test(test_power_cuts),
         cmocka_unit_test(test_flush_fails),
         cmocka_unit_test(test_flush_fails_beside),
         cmocka_unit_test(test_unflushed_is_forgotten),
+        cmocka_unit_test(test_flush_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -233,7 +233,7 @@ static void run_model(struct fixture *f, unsigned crashes)
     assert_int_equal(m.outstanding, 0);
     assert_int_equal(rfs_pmap_unsaved_bytes(f->map), rfs_pmap_dirty_bytes(f->map));
     for (uint64_t r = 0; r < m.regions; r++) /* after a sync the disk is the model */
-        assert_int_equal(f->disk.synced[r / 8] >> (r % 8) & 1, m.of[r].dirty);
+        assert_int_equal(f->disk.synced[r / 8] >> (r % 8) & 1, !m.of[r].dirty);
     assert_false(f->disk.overlapped);
     free_model(&m);
     free_model(&then);
