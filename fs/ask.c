@@ -2,8 +2,11 @@
 #include "ask.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "spelling.h"
 
 /* An attribute takes its raw line less one newline; an empty line resets it. */
 static int check_line(const char *path, const char *data, size_t *len, struct rfs_error *err)
@@ -45,6 +48,61 @@ static struct rfs_call *attribute_call(struct rfs_fs *fs, const struct rfs_row *
     return call;
 }
 
+static bool takes_secret(const struct rfs_method *m)
+{
+    for (const struct rfs_param *p = m->params; p->name; p++)
+        if (p->type == RFS_PARAM_SECRET)
+            return true;
+    return false;
+}
+
+static bool like_a_key(const struct rfs_method *m, const char *word, size_t len)
+{
+    char typed[64];
+
+    if (len >= sizeof(typed))
+        return false;
+    memcpy(typed, word, len);
+    typed[len] = '\0';
+    for (const struct rfs_param *p = m->params; p->name; p++)
+        if (rfs_slips(typed, p->name) <= RFS_SLIPS || (p->alias && rfs_slips(typed, p->alias) <= RFS_SLIPS))
+            return true;
+    return false;
+}
+
+/* A secret with a blank before it looks like a key of its own; what the message names is shown only if it could be
+ * meant for a key: words in quotes, and the one that the message begins with ("KEY: ..."). */
+static void hide_words(const struct rfs_method *m, struct rfs_error *err)
+{
+    struct rfs_text text = RFS_TEXT_INIT;
+    const char *p = err->msg, *close;
+    size_t first = strcspn(p, ":= '");
+
+    if (p[first] && strchr(":=", p[first]) && !like_a_key(m, p, first)) {
+        rfs_text_puts(&text, "***");
+        p += first;
+    }
+    while ((close = strchr(p, '\''))) {
+        const char *word = close + 1;
+        /* to the last quote of its kind: the word may have some itself */
+        const char *end = strstr(word, "' ") ? strstr(word, "' ") : strrchr(close, '\'');
+
+        rfs_text_append(&text, p, (size_t)(word - p));
+        if (end <= close || !like_a_key(m, word, (size_t)(end - word)))
+            rfs_text_puts(&text, "***");
+        else
+            rfs_text_append(&text, word, (size_t)(end - word));
+        p = end > close ? end : word + strlen(word);
+        if (*p == '\'') {
+            rfs_text_puts(&text, "'");
+            p++;
+        }
+    }
+    rfs_text_puts(&text, p);
+    snprintf(err->msg, sizeof(err->msg), "%s", text.data);
+    rfs_text_free(&text);
+}
+
 static struct rfs_call *method_call(struct rfs_fs *fs, const struct rfs_method *m, const char *path,
                                     const char *data, size_t len, struct rfs_error *err)
 {
@@ -53,6 +111,8 @@ static struct rfs_call *method_call(struct rfs_fs *fs, const struct rfs_method *
     if (!rfs_request_parse(m->params, m->flags & RFS_METHOD_SETTINGS, fs->svc->mountpoint, data, len,
                            &call->request, err))
         return call;
+    if (takes_secret(m))
+        hide_words(m, err);
     rfs_error_wrap(err, "%s", path);
     rfs_call_free(call);
     return NULL;
@@ -91,6 +151,44 @@ static void mask_userinfo(struct rfs_text *text)
     }
 }
 
+/* Where a value ends that begins here. */
+static const char *value_end(const char *p)
+{
+    if (*p != '"')
+        return p + strcspn(p, " \t");
+    for (p++; *p && *p != '"'; p++)
+        if (*p == '\\' && p[1])
+            p++;
+    return *p ? p + 1 : p;
+}
+
+/* Keys are written in small letters; who writes Password= has a secret all the same. */
+static void mask_any_case(struct rfs_text *text)
+{
+    static const char word[] = "password=";
+    struct rfs_text out = RFS_TEXT_INIT;
+    const char *p = text->data, *hit;
+
+    rfs_text_puts(&out, "");
+    while ((hit = strcasestr(p, word))) {
+        hit += strlen(word);
+        rfs_text_append(&out, p, (size_t)(hit - p));
+        rfs_text_puts(&out, "***");
+        p = value_end(hit);
+    }
+    rfs_text_puts(&out, p);
+    rfs_text_free(text);
+    *text = out;
+}
+
+void rfs_ask_hide(const struct rfs_row *row, struct rfs_text *shown)
+{
+    if (!row->method || !takes_secret(row->method))
+        return;
+    rfs_text_clear(shown);
+    rfs_text_puts(shown, "(not shown: it may hold a secret)");
+}
+
 void rfs_ask_masked(const struct rfs_row *row, const char *data, size_t len, struct rfs_text *out)
 {
     rfs_text_puts(out, "");
@@ -101,6 +199,7 @@ void rfs_ask_masked(const struct rfs_row *row, const char *data, size_t len, str
         return;
     }
     rfs_request_masked(data, strnlen(data, len < RFS_REQUEST_MAX ? len : RFS_REQUEST_MAX), out);
+    mask_any_case(out);
     mask_userinfo(out);
 }
 

@@ -15,6 +15,9 @@ struct rfs_call *rfs_ask_call(struct rfs_fs *fs, struct rfs_node node, const cha
 /* The request as it may be shown, secrets masked. */
 void rfs_ask_masked(const struct rfs_row *row, const char *data, size_t len, struct rfs_text *out);
 
+/* For a request that was not understood: where one may hold a secret, there is no telling which word it is. */
+void rfs_ask_hide(const struct rfs_row *row, struct rfs_text *shown);
+
 /* "elements/a", or with a name "elements/a/NAME"; bytes that are not UTF-8 escaped. */
 void rfs_ask_path(struct rfs_fs *fs, struct rfs_node node, const char *name, struct rfs_text *out);
 

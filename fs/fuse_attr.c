@@ -6,6 +6,7 @@
 
 #include "ask.h"
 #include "fuse_ops.h"
+#include "handle.h"
 #include "model/events.h"
 #include "pending.h"
 #include "render.h"
@@ -316,21 +317,25 @@ static int check_owner(const struct stat *now, const struct stat *attr, int to_s
     return 0;
 }
 
-static int check_size(struct rfs_fs *fs, struct rfs_node node, const struct stat *attr, struct rfs_error *err)
+/* Programs that write in place cut the file to what they have written (rsync --inplace): through the same open file
+ * that changes nothing. */
+static int check_size(struct rfs_fs *fs, struct rfs_node node, const struct stat *attr,
+                      const struct rfs_handle *h, struct rfs_error *err)
 {
     const struct rfs_row *row = rfs_tree_row(fs->tree, node);
 
     if (!row || !rfs_row_writable(row))
         return rfs_fail_errno(err, RFS_RV_ACCESS_DENIED, EACCES,
                               "the file is read-only: it takes no requests");
-    if (attr->st_size)
+    if (attr->st_size && !(h && (size_t)attr->st_size == atomic_load(&h->written)))
         return rfs_fail(
             err, RFS_RV_INVALID_PARAMETER,
             "a control file has no size to be set; truncation to 0 is allowed and changes nothing");
     return 0;
 }
 
-static void set_node(fuse_req_t req, struct rfs_node node, const struct stat *attr, int to_set)
+static void set_node(fuse_req_t req, struct rfs_node node, const struct stat *attr, int to_set,
+                     const struct rfs_handle *h)
 {
     struct rfs_fs *fs = rfs_req_fs(req);
     struct rfs_caller who = rfs_req_caller(req);
@@ -342,7 +347,7 @@ static void set_node(fuse_req_t req, struct rfs_node node, const struct stat *at
         fuse_reply_err(req, rc);
     } else if (check_owner(&st, attr, to_set, &err)) {
         rfs_refuse(req, "setattr", node, NULL, &err);
-    } else if ((to_set & FUSE_SET_ATTR_SIZE) && check_size(fs, node, attr, &err)) {
+    } else if ((to_set & FUSE_SET_ATTR_SIZE) && check_size(fs, node, attr, h, &err)) {
         rfs_refuse(req, "truncate", node, NULL, &err);
     } else {
         if (to_set & FUSE_SET_ATTR_SIZE)
@@ -360,7 +365,7 @@ void rfs_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_se
     int rc;
 
     if (node.dir != RFS_DIR_TEMP) {
-        set_node(req, node, attr, to_set);
+        set_node(req, node, attr, to_set, fi ? (const struct rfs_handle *)(uintptr_t)fi->fh : NULL);
         return;
     }
     rc = set_temp(fs, node.number, attr, to_set);

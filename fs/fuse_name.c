@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 
 #include "ask.h"
 #include "fuse_ops.h"
+#include "new_name.h"
 #include "pending.h"
 
 static int not_allowed(struct rfs_error *err, const char *why)
@@ -129,8 +131,8 @@ void rfs_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 /* --- temporary files --- */
 
-static int make_temp(fuse_req_t req, struct rfs_node dir, const char *name, struct fuse_entry_param *e,
-                     struct rfs_node *node, struct rfs_error *err)
+static int make_temp(fuse_req_t req, struct rfs_node dir, const char *name, bool exclusive,
+                     struct fuse_entry_param *e, struct rfs_node *node, struct rfs_error *err)
 {
     struct rfs_fs *fs = rfs_req_fs(req);
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
@@ -142,6 +144,8 @@ static int make_temp(fuse_req_t req, struct rfs_node dir, const char *name, stru
         return rfs_fail(err, RFS_RV_NOT_FOUND, "there is no such folder");
     if (!rfs_node_lookup(fs, dir, name, &there))
         return rfs_fail_errno(err, RFS_RV_IN_USE, EEXIST, "the name is taken");
+    if (strlen(name) <= RFS_TEMP_NAME_MAX && rfs_new_name_check(fs, dir, name, exclusive, err))
+        return -1;
     rc = rfs_temps_create(fs->temps, rfs_node_ino(dir), name, ctx->uid, ctx->gid, &info);
     if (rc == ENAMETOOLONG)
         return rfs_fail_errno(err, RFS_RV_INVALID_PARAMETER, rc, "the name has more than %u bytes",
@@ -163,7 +167,7 @@ void rfs_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mo
     struct fuse_entry_param e;
     struct rfs_error err;
     int rc = (mode & S_IFMT) == S_IFREG
-                 ? make_temp(req, dir, name, &e, &node, &err)
+                 ? make_temp(req, dir, name, true, &e, &node, &err) /* mknod(2) knows no other way */
                  : not_allowed(&err, "only regular (temporary) files can be made here");
 
     if (rc) {
@@ -182,7 +186,7 @@ void rfs_op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m
     struct rfs_handle *h = NULL;
     struct fuse_entry_param e;
     struct rfs_error err;
-    int rc = make_temp(req, dir, name, &e, &node, &err);
+    int rc = make_temp(req, dir, name, fi->flags & O_EXCL, &e, &node, &err);
 
     if (!rc && rfs_handle_open(rfs_req_fs(req), node, fi->flags, &who, &h))
         rc = rfs_fail(&err, RFS_RV_NOT_FOUND, "the file is gone again");
@@ -255,6 +259,9 @@ static int check_rename(struct rfs_fs *fs, struct renaming *r, unsigned flags, s
     if (!rfs_tree_dir(fs->tree, r->to_dir))
         return rfs_fail(err, RFS_RV_NOT_FOUND, "there is no such folder");
     r->to_exists = !rfs_node_lookup(fs, r->to_dir, r->newname, &r->to);
+    /* A rename puts a request in place: what was meant for a file that is not there must not vanish. */
+    if (!r->to_exists && strlen(r->newname) <= RFS_TEMP_NAME_MAX)
+        return rfs_new_name_check(fs, r->to_dir, r->newname, false, err);
     if (!r->to_exists || r->to.dir == RFS_DIR_TEMP)
         return 0;
     if (r->noreplace)
@@ -296,6 +303,7 @@ static void rename_onto(fuse_req_t req, const struct renaming *r)
         rfs_pending_submit(req, &who, &asked, call);
         return;
     }
+    rfs_ask_hide(rfs_tree_row(fs->tree, r->to), &asked.request);
     rfs_ask_note(fs, &who,
                  &(struct rfs_outcome){.operation = "rename",
                                        .path = asked.path.data,

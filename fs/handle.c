@@ -75,6 +75,9 @@ static void destroy(struct rfs_handle *h)
 {
     rfs_text_free(&h->snapshot);
     rfs_text_free(&h->reply);
+    if (h->value)
+        explicit_bzero(h->value, h->value_len); /* it may be a password */
+    free(h->value);
     pthread_mutex_destroy(&h->lock);
     free(h);
 }
@@ -121,8 +124,35 @@ void rfs_handle_set_reply(struct rfs_handle *h, struct rfs_text *reply)
     rfs_text_free(&h->reply);
     h->reply = *reply;
     *reply = (struct rfs_text)RFS_TEXT_INIT;
-    h->cursor = 0;
+    h->based = false;
     h->replied = true;
+}
+
+static enum rfs_again compare_value(struct rfs_handle *h, const char *data, size_t len)
+{
+    if (!h->value) {
+        h->value = rfs_xmalloc(len + 1);
+        memcpy(h->value, data, len);
+        h->value_len = len;
+        return RFS_AGAIN_NO;
+    }
+    if (!len)
+        return RFS_AGAIN_NOTHING;
+    return len == h->value_len && !memcmp(h->value, data, len) ? RFS_AGAIN_NO : RFS_AGAIN_OTHER;
+}
+
+enum rfs_again rfs_handle_value(struct rfs_handle *h, const char *data, size_t len)
+{
+    enum rfs_again again;
+
+    if (h->row->method || len > RFS_REQUEST_MAX)
+        return RFS_AGAIN_NO;
+    if (len && data[len - 1] == '\n')
+        len--;
+    pthread_mutex_lock(&h->lock);
+    again = compare_value(h, data, len);
+    pthread_mutex_unlock(&h->lock);
+    return again;
 }
 
 static void piece(const struct rfs_text *from, uint64_t offset, size_t len, struct rfs_text *out)
@@ -133,18 +163,19 @@ static void piece(const struct rfs_text *from, uint64_t offset, size_t len, stru
         rfs_text_append(out, from->data + offset, len < left ? len : left);
 }
 
-/* The write has moved the kernel's offset: after a request its reply is read by the handle's own cursor. */
-static bool read_reply(struct rfs_handle *h, size_t len, struct rfs_text *out)
+/* The write has moved the kernel's offset: wherever the first read after a request stands, the reply begins. Offsets
+ * count from there on, since shells read ahead and seek back. Who goes to before it wants the reply from its start. */
+static bool read_reply(struct rfs_handle *h, uint64_t offset, size_t len, struct rfs_text *out)
 {
     bool replied;
 
     pthread_mutex_lock(&h->lock);
     replied = h->replied;
     if (replied) {
-        size_t before = out->len;
-
-        piece(&h->reply, h->cursor, len, out);
-        h->cursor += out->len - before;
+        if (!h->based || offset < h->base)
+            h->base = offset;
+        h->based = true;
+        piece(&h->reply, offset - h->base, len, out);
     }
     pthread_mutex_unlock(&h->lock);
     return replied;
@@ -215,7 +246,7 @@ int rfs_handle_read(struct rfs_handle *h, const struct rfs_caller *who, uint64_t
         return rfs_temps_read(h->fs->temps, h->node.number, offset, len, out);
     if (h->row->kind == RFS_ROW_EVENTS)
         return read_events(h, offset, len, out);
-    if (h->row->method && read_reply(h, len, out))
+    if (h->row->method && read_reply(h, offset, len, out))
         return 0;
     if (!rfs_row_readable(h->row))
         return EACCES;

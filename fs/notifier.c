@@ -18,11 +18,11 @@ struct note {
 
 struct rfs_notifier {
     struct rfs_fs *fs;
-    struct fuse_session *se;
-    pthread_t thread;
-    bool started;
-    pthread_mutex_t lock; /* from here, and `poll` of the handles; fs->list_lock is taken inside */
+    struct fuse_session *se; /* set before there is a thread */
+    pthread_mutex_t lock;    /* from here, and `poll` of the handles; fs->list_lock is taken inside */
     pthread_cond_t wake;
+    pthread_t thread;
+    bool started; /* there is a thread to be joined */
     bool running;
     unsigned armed;
     struct note *notes, *last;
@@ -164,38 +164,47 @@ static void *run(void *arg)
     return NULL;
 }
 
-static void set_running(struct rfs_notifier *n, bool running)
-{
-    pthread_mutex_lock(&n->lock);
-    n->running = running;
-    pthread_cond_signal(&n->wake);
-    pthread_mutex_unlock(&n->lock);
-}
-
+/* The lock is held over the making: the thread begins by taking it, so that it, stop() and those who add notes see
+ * either none of this or all of it. */
 int rfs_notifier_start(struct rfs_notifier *n, struct fuse_session *se)
 {
     int rc;
 
+    pthread_mutex_lock(&n->lock);
     n->se = se;
-    set_running(n, true);
+    n->running = true;
     rc = pthread_create(&n->thread, NULL, run, n);
-    n->started = !rc;
     if (rc)
-        set_running(n, false);
+        n->running = false;
     else
         pthread_setname_np(n->thread, "rfs-notifier");
+    n->started = !rc;
+    pthread_mutex_unlock(&n->lock);
     return rc;
+}
+
+/* True: the thread was told to end, and is the caller's to join. */
+static bool end(struct rfs_notifier *n, pthread_t *thread)
+{
+    bool started;
+
+    pthread_mutex_lock(&n->lock);
+    started = n->started;
+    *thread = n->thread;
+    n->started = n->running = false;
+    pthread_cond_signal(&n->wake);
+    pthread_mutex_unlock(&n->lock);
+    return started;
 }
 
 void rfs_notifier_stop(struct rfs_notifier *n)
 {
     struct rfs_handle *h;
+    pthread_t thread;
 
-    if (!n->started)
+    if (!end(n, &thread))
         return;
-    set_running(n, false);
-    pthread_join(n->thread, NULL);
-    n->started = false;
+    pthread_join(thread, NULL);
     DL_FOREACH (n->fs->handles, h)
         rfs_notifier_arm(n, h, NULL);
 }

@@ -382,6 +382,16 @@ static void refuse_busy(fuse_req_t req, struct rfs_handle *h, const struct rfs_c
     refuse_write(req, h, who, shown, &err, false);
 }
 
+static void refuse_second(fuse_req_t req, struct rfs_handle *h, const struct rfs_caller *who,
+                          const struct rfs_text *shown)
+{
+    struct rfs_error err;
+
+    rfs_fail(&err, RFS_RV_INVALID_PARAMETER,
+             "one value per open; the value was already written (open the file anew to write another)");
+    refuse_write(req, h, who, shown, &err, false);
+}
+
 /* A new request, unless another write to the same open file was quicker. */
 static void write_new(fuse_req_t req, struct rfs_handle *h, const struct rfs_caller *who, const char *data,
                       size_t len, struct rfs_text *shown)
@@ -392,6 +402,7 @@ static void write_new(fuse_req_t req, struct rfs_handle *h, const struct rfs_cal
     bool busy;
 
     if (!call) {
+        rfs_ask_hide(h->row, shown);
         refuse_write(req, h, who, shown, &err, true);
         return;
     }
@@ -421,7 +432,9 @@ void rfs_pending_write(fuse_req_t req, struct rfs_handle *h, const struct rfs_ca
     struct rfs_text shown = RFS_TEXT_INIT;
     struct rfs_pending *p = NULL;
     enum former former;
+    enum rfs_again again;
 
+    atomic_store(&h->written, len);
     pthread_mutex_lock(&h->lock);
     former = meet_former(h, req, data, len, &p);
     pthread_mutex_unlock(&h->lock);
@@ -429,11 +442,20 @@ void rfs_pending_write(fuse_req_t req, struct rfs_handle *h, const struct rfs_ca
         rejoin(p, req);
         return;
     }
+    again = former == BUSY ? RFS_AGAIN_NO : rfs_handle_value(h, data, len);
+    if (again == RFS_AGAIN_NOTHING) {
+        fuse_reply_write(req, len);
+        return;
+    }
     rfs_ask_masked(h->row, data, len, &shown);
-    if (former == BUSY)
+    if (former == BUSY) {
+        rfs_ask_hide(h->row, &shown); /* it has not been looked at */
         refuse_busy(req, h, who, &shown);
-    else
+    } else if (again == RFS_AGAIN_OTHER) {
+        refuse_second(req, h, who, &shown);
+    } else {
         write_new(req, h, who, data, len, &shown);
+    }
     rfs_text_free(&shown);
 }
 

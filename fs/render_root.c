@@ -15,6 +15,8 @@ static const char intro[] =
     "  cat status relationships/db/copy_state relationships/db/operation how it is, what can be done\n"
     "  echo Detach > relationships/db/operation                          end it\n"
     "A refused write fails with an errno; `cat last_status` says why and what would work.\n"
+    "Compare its path= and time= too: what the kernel refuses by itself (mkdir of a name that exists) is not "
+    "in it.\n"
     "Opened for reading and writing, the same descriptor gives the reply: return_value=, message=, job= ...\n"
     "Folders:\n";
 

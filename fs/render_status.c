@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
 #include <string.h>
 
 #include "render.h"
@@ -101,24 +102,68 @@ static void put_service(struct rfs_service *svc, struct rfs_text *out)
     rfs_text_puts(out, "\n");
 }
 
+/* --- the order: what needs somebody first, then by name --- */
+
+struct item {
+    bool fine;
+    const struct rfs_object *object; /* the first member of what it is */
+};
+
+static int in_order(const void *a, const void *b)
+{
+    const struct item *x = a, *y = b;
+
+    return x->fine != y->fine ? x->fine - y->fine : strcmp(x->object->name, y->object->name);
+}
+
+static bool relationship_fine(const struct rfs_relationship *rel)
+{
+    return rel->copy_state != RFS_copy_state_BROKEN && rel->copy_state != RFS_copy_state_INVALID &&
+           rel->copy_state != RFS_copy_state_PARTITIONED;
+}
+
+static void put_relationships(struct rfs_service *svc, struct rfs_text *out)
+{
+    size_t n = 0;
+    struct item *items = rfs_xcalloc(HASH_CNT(o.by_number, svc->relationships_by_number) + 1, sizeof(*items));
+    const struct rfs_relationship *rel;
+
+    for (rel = svc->relationships_by_number; rel; rel = rel->o.by_number.next)
+        items[n++] = (struct item){.fine = relationship_fine(rel), .object = &rel->o};
+    qsort(items, n, sizeof(*items), in_order);
+    for (size_t i = 0; i < n; i++)
+        put_relationship(svc, (const struct rfs_relationship *)items[i].object, out);
+    free(items);
+}
+
+static bool element_fine(const struct rfs_element *el)
+{
+    return el->state != RFS_element_state_OFFLINE && el->state != RFS_element_state_REFUSED;
+}
+
 static void put_elements(struct rfs_service *svc, struct rfs_text *out)
 {
+    size_t n = 0;
+    struct item *items = rfs_xcalloc(HASH_CNT(o.by_number, svc->elements_by_number) + 1, sizeof(*items));
     const struct rfs_element *el;
 
     for (el = svc->elements_by_number; el; el = el->o.by_number.next)
         if (el->o.last_error)
-            rfs_text_printf(out, "elements/%s : %s\n      error: %s\n", el->o.name,
-                            rfs_value_name(&rfs_map_element_state, (int)el->state), el->o.last_error);
+            items[n++] = (struct item){.fine = element_fine(el), .object = &el->o};
+    qsort(items, n, sizeof(*items), in_order);
+    for (size_t i = 0; i < n; i++) {
+        el = (const struct rfs_element *)items[i].object;
+        rfs_text_printf(out, "elements/%s : %s\n      error: %s\n", el->o.name,
+                        rfs_value_name(&rfs_map_element_state, (int)el->state), el->o.last_error);
+    }
+    free(items);
 }
 
 void rfs_render_status(struct rfs_fs *fs, const struct rfs_caller *who, struct rfs_text *out)
 {
-    const struct rfs_relationship *rel;
-
     rfs_service_lock(fs->svc);
     put_service(fs->svc, out);
-    for (rel = fs->svc->relationships_by_number; rel; rel = rel->o.by_number.next)
-        put_relationship(fs->svc, rel, out);
+    put_relationships(fs->svc, out);
     put_elements(fs->svc, out);
     rfs_service_unlock(fs->svc);
 }

@@ -48,14 +48,15 @@ class Requests(FsCase):
         for flags in (os.O_WRONLY | os.O_TRUNC, os.O_WRONLY | os.O_APPEND, os.O_RDWR | os.O_TRUNC, os.O_WRONLY | os.O_CREAT):
             self.write("elements/a/username", b"one\n", flags)
             self.assertEqual(self.m.read("elements/a/username"), "one")
-        fd = self.write_fd("elements/a/username")
         for offset in (0, 7, 1 << 40):
+            fd = self.write_fd("elements/a/username")
             self.assertEqual(os.pwrite(fd, b"at %d\n" % offset, offset), len("at %d\n" % offset))
             self.assertEqual(self.m.read("elements/a/username"), "at %d" % offset)
         os.ftruncate(fd, 0)
         os.truncate(self.at("elements/a/username"), 0)
         self.assertEqual(self.m.read("elements/a/username"), "at %d" % (1 << 40))
         self.refused(errno.EINVAL, os.ftruncate, fd, 5)
+        os.ftruncate(fd, len("at %d\n" % (1 << 40)))  # to what was written, as rsync --inplace does
         self.refused(errno.EINVAL, os.truncate, self.at("service/attach_replica"), 1)
 
     def test_attribute(self):
@@ -70,6 +71,29 @@ class Requests(FsCase):
         self.assertEqual(self.m.read("elements/a/username"), "")
         with open(self.at("elements/a/username"), "rb") as f:
             self.assertEqual(f.read(), b"\n")
+
+    def test_one_value_per_open(self):
+        """bash writes line by line: an empty line after the value is no request to reset it, another value none at all."""
+        self.element("a")
+        for command, value in (("printf 'one\\n\\n'", "one"), ("{ echo two; echo; echo; }", "two"),
+                               ("{ echo three; echo three; }", "three"), ("echo", "")):
+            got = self.run_in("bash", "-c", command + " > elements/a/username")
+            self.assertEqual((got.returncode, got.stderr), (0, ""), command)
+            self.assertEqual(self.m.read("elements/a/username"), value)
+        self.write("elements/a/username", b"before\n")
+        got = self.run_in("bash", "-c", "printf 'x\\0y\\n\\n' > elements/a/username")  # refused: the empty line is not taken
+        self.assertNotEqual(got.returncode, 0)
+        self.assertEqual(self.m.read("elements/a/username"), "before")
+        fd = self.write_fd("elements/a/password")
+        os.write(fd, b"hunter2hunter2\n")
+        self.assertEqual(os.write(fd, b"\n"), 1)
+        self.refused(errno.EINVAL, os.write, fd, b"other2other2\n", words=["one value per open; the value was already written"])
+        self.assertNotIn("other2", self.m.read("last_status"))
+        os.write(fd, b"hunter2hunter2")
+        self.assertEqual(self.last_status()["errno"], "0")
+        fd = self.write_fd(QUERY)
+        os.write(fd, b"all=1\n")
+        self.refused(errno.EINVAL, os.write, fd, b"\n")  # methods are asked as often as one likes
 
     def test_shell(self):
         self.element("a")
@@ -109,7 +133,52 @@ class Replies(FsCase):
             self.assertEqual(os.read(fd, 10), b"")
         os.write(fd, b"all=1\n")
         self.assertEqual(os.pread(fd, 6, 0), b"return")
-        self.assertEqual(os.pread(fd, 6, 100), b"_value")
+        self.assertEqual(os.pread(fd, 6, 6), b"_value")
+        self.assertEqual(os.pread(fd, 6, 0), b"return")
+        self.assertEqual(os.pread(fd, 6, 100), b"")
+
+    def test_reply_offsets(self):
+        """Wherever the first read stands the reply begins; from there on offsets count."""
+        fd = self.write_fd(QUERY)
+        os.write(fd, b"all=1\n")
+        for _ in range(2):
+            self.assertEqual(os.lseek(fd, 0, os.SEEK_SET), 0)
+            self.assertEqual(self.read_all(fd, 4), "return_value=0\n")
+        for start in (7, 0, 1 << 33):
+            os.write(fd, b"all=1\n")
+            self.assertEqual(os.pread(fd, 6, start), b"return")
+            self.assertEqual(os.pread(fd, 100, start + 13), b"0\n")
+            self.assertEqual(os.pread(fd, 100, start + 6), b"_value=0\n")
+            self.assertEqual(os.pread(fd, 6, start), b"return")
+        os.write(fd, b"all=1\n")
+        os.read(fd, 10)
+        os.lseek(fd, -4, os.SEEK_CUR)
+        self.assertEqual(self.read_all(fd), "_value=0\n")
+        os.write(fd, b"all=1\n")  # without having sought anywhere
+        self.assertEqual(self.read_all(fd), "return_value=0\n")
+
+    def test_shell_reads(self):
+        """bash reads ahead and seeks back."""
+        self.two_elements()
+        got = self.run_in("bash", "-c", "exec 3<>service/attach_replica; echo 'source=a target=b copy_type=Sync name=db "
+                          "wait_for_copy_state=Synchronized timeout=60' >&3; "
+                          "while IFS='=' read -r k v <&3; do echo \"$k: $v\"; done; "
+                          "echo 'source=nowhere target=b copy_type=Sync' >&3; while read -r line <&3; do echo \"$line\"; done; "
+                          "exec 4<>" + QUERY + "; for i in 1 2 3; do echo all=1 >&4; read -r one <&4; read -r two <&4; "
+                          "echo \"$one $two\"; done; echo all=1 >&4; cat <&4")
+        lines = got.stdout.splitlines()
+        self.assertEqual(lines[0], "return_value: 0", got)
+        self.assertIn("synchronization: relationships/db", lines)
+        self.assertTrue(any(line.startswith("job: jobs/") for line in lines), got)
+        self.assertIn("return_value=8", lines)
+        self.assertTrue(any(line.startswith("message=") and "nowhere" in line for line in lines), got)
+        self.assertEqual(lines[-5:], 3 * ["return_value=0 synchronizations=relationships/db"] +
+                         ["return_value=0", "synchronizations=relationships/db"])
+
+    def test_tools_byte_by_byte(self):
+        got = self.run_in("bash", "-c", "exec 3<>" + QUERY + "; for tool in 'dd bs=1 status=none' 'od -An -c -w1' 'head -c 100' "
+                          "'tail -c 100' 'cat'; do echo all=1 >&3; $tool <&3 | tr -d ' \n'; echo; done")
+        self.assertEqual(got.stdout.split(), ["return_value=0", "return_value=0\\n"] + 3 * ["return_value=0"], got)
 
     def test_python_buffered(self):
         with open(self.at(QUERY), "r+b", buffering=0) as f:
@@ -213,10 +282,32 @@ class LastStatus(FsCase):
         self.assertEqual(self.last_status()["request"], "all=1")
 
     def test_masked(self):
+        """A request that may hold a secret is not repeated where it was not understood, nor are its words."""
         self.element("a")
-        self.refused(errno.EINVAL, self.m.write, "elements/a/set", "password=hunter2 bogus=1")
-        self.assertNotIn("hunter2", self.m.read("last_status"))
+        hidden = "(not shown: it may hold a secret)"
+        for request in ("password=hunter2 bogus=1", "Password=hunter2", "PASSWORD=hunter2", "pasword=hunter2", "password hunter2",
+                        "hunter2", "password= hunter2==", "password= hunter2=x", "password: hunter2", "password =hunter2",
+                        "password=x hunter2", 'password="hunter2', "hunter2=\"x\"y", "password='it s' hunter2' x=1",
+                        "it's'hunter2'=1", "x'hunter2 hunter2' hunter2=1", "password=a password=hunter2",
+                        "hunter2" * 30 + "=1", "hunter2" * 30):
+            with self.subTest(request=request):
+                fd = self.write_fd("elements/a/set")
+                status = self.refused(errno.EINVAL, os.write, fd, request.encode())
+                self.assertEqual(status["request"], hidden)
+                self.assertNotIn("hunter2", self.read_all(fd))
+                self.assertNotIn("hunter2", self.m.read("last_status"))
+                os.close(fd)
+                with open(self.at("elements/a/.set"), "w", encoding="ascii") as f:
+                    f.write(request)
+                self.refused(errno.EINVAL, os.rename, self.at("elements/a/.set"), self.at("elements/a/set"))
+                self.assertNotIn("hunter2", self.m.read("last_status"))
+        status = self.refused(errno.EINVAL, self.m.write, "elements/a/set", "Pasword=hunter2", words=["Pasword"])
+        status = self.refused(errno.EINVAL, self.m.write, "service/attach_replica", 'x=1 Password="hunter 2" y=2')
+        self.assertEqual(status["request"].count("***"), 1)
+        self.assertNotIn("hunter", self.m.read("last_status"))
+        self.m.write("elements/a/set", "username=u password=hunter2hunter2")
         self.assertIn("password=***", self.last_status()["request"])
+        self.assertNotIn("hunter2", self.m.read("events"))
 
 
 class Names(FsCase):

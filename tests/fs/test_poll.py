@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rule 6 and the events: poll(2) wakes on change, and only then."""
 
+import errno
 import json
 import os
+import re
 import select
 import threading
 import time
@@ -113,6 +115,29 @@ class Documents(FsCase):
         self.assertRegex(text, r"(?m)\[=*>?\.*\] +\d+\.\d% \(\d+/64 MiB\) \d+ MiB/s eta (\d+:\d\d|\?) .* " + job + "$")
         self.m.write(job + "/request_state_change", "Terminate")
 
+    def test_status_order(self):
+        """What is broken comes first, then by name; a refused request is no illness."""
+        for name in "zam":
+            for side in "st":
+                self.element(name + side, 64 * MIB)
+            self.m.call("service/attach_replica", "source=%ss target=%st copy_type=Sync name=%s setting.rate_limit=%d "
+                        "setting.verify=none setting.detect_zeroes=0" % (name, name, name, MIB))
+
+        def order():
+            text = self.m.read("status")
+            return re.findall(r"(?m)^(\w+) : ", text), re.findall(r"(?m)^elements/(\w+) : ", text)
+
+        self.assertEqual(order(), (["a", "m", "z"], []))
+        self.refused(errno.EBUSY, self.m.write, "relationships/a/operation", "Resume")
+        self.assertNotIn("error:", self.m.read("status"))
+        self.m.stop()
+        for name in ("zs", "ms"):
+            os.rename(os.path.join(self.tmp, name + ".img"), os.path.join(self.tmp, name + ".away"))
+        self.m.start()
+        self.m.wait_for(lambda: self.m.read("relationships/z/copy_state") == "Partitioned" ==
+                        self.m.read("relationships/m/copy_state"), 15, "the missing volumes noticed")
+        self.assertEqual(order(), (["m", "z", "a"], ["ms", "zs"]), self.m.read("status"))
+
     def test_json(self):
         self.two_elements()
         job = self.attach()["job"]
@@ -140,7 +165,8 @@ class Documents(FsCase):
 
     def test_json_odd_bytes(self):
         self.element("a")
-        self.m.write("elements/a/username", "tab\there \udcff\udcfe")
+        self.refused(errno.EINVAL, self.m.write, "elements/a/username", "\udcff\udcfe")
+        self.m.write("elements/a/username", "tab\there \u00fc\u2028 \\\"")
         self.assertIn("tab", json.loads(self.m.read("status.json"))["elements"][0]["username"])
 
 
