@@ -23,7 +23,6 @@ if [ -t 1 ]; then
 fi
 work=""
 mnt=""
-began=$SECONDS
 
 step() {
     printf '\n%s%s%s\n' "$bold" "$*" "$plain"
@@ -200,6 +199,7 @@ EOF
 
 step "1. What is needed"
 preconditions
+began=$SECONDS # the packages are there: from here on it is ours
 work=$(work_folder) || stop "no temporary folder can be made"
 mnt=$work/mnt
 mkdir "$mnt"

@@ -14,7 +14,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(TOP, "tests/lib"))
 
 from rfsmount import Mount  # noqa: E402
-from targets import Istgt, Tgtd, blank_file, random_file, same_content  # noqa: E402
+from targets import Istgt, Tgtd, random_file, same_content  # noqa: E402
 
 TICKS = os.sysconf("SC_CLK_TCK")
 OURS, VERIFIED, CONVERT, COMPARE = "replicafs, verify=none", "replicafs, verify=copied", \
@@ -42,7 +42,8 @@ class Bench:
     def __init__(self, kind, size, folder):
         self.size, self.folder = size, folder
         self.source_file = random_file(os.path.join(folder, "source"), size)
-        self.target_file = blank_file(os.path.join(folder, "target"), size)
+        # full from the start: nobody's round pays for allocating it
+        self.target_file = random_file(os.path.join(folder, "target"), size)
         self.source, self.target = (self.start(kind, f) for f in (self.source_file, self.target_file))
         self.mount = Mount(state_dir=os.path.join(folder, "state"), mountpoint=os.path.join(folder, "mnt"),
                            log=subprocess.DEVNULL)

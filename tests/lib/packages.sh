@@ -8,7 +8,7 @@ RFS_PACKAGES=(
     build-essential meson ninja-build pkg-config
     libfuse3-dev fuse3 libiscsi-dev libiscsi-bin libxxhash-dev libcmocka-dev libuv1-dev libsqlite3-dev libinih-dev
     libjansson-dev libblkid-dev uthash-dev libsystemd-dev
-    tgt istgt qemu-utils qemu-block-extra fio e2fsprogs xfsprogs util-linux xxhash python3 procps
+    tgt istgt qemu-utils qemu-block-extra fio e2fsprogs xfsprogs util-linux fdisk mount xxhash python3 procps
 )
 
 rfs_packages_missing() {
@@ -45,7 +45,8 @@ rfs_packages_install() {
         echo "  ${RFS_PACKAGES[*]}" >&2
         return 1
     fi
-    mapfile -t missing < <(rfs_packages_missing)
+    # shellcheck disable=SC2207
+    missing=($(rfs_packages_missing))
     [ ${#missing[@]} -gt 0 ] || return 0
     if [ "$(id -u)" -ne 0 ]; then
         echo "These packages are missing, and installing them takes root. Run as root, or install them first:" >&2

@@ -118,6 +118,7 @@ class Mount:
                 os.write(fd, request.encode("utf-8", "surrogateescape"))
             except OSError as err:
                 err.reply = self._reply(fd)
+                err.strerror = "%s: %s" % (err.strerror, err.reply.get("message", "no message"))
                 raise
             return self._reply(fd)
         finally:

@@ -178,6 +178,7 @@ class Runner:
     def __init__(self, options, folder):
         self.options, self.folder = options, folder
         self.mark = uuid.uuid4().hex
+        self.stopping = False
         self.started = itertools.count(1)
         self.lock = threading.Lock()
         self.results = []
@@ -251,7 +252,15 @@ class Runner:
     def may_skip(self, result):
         return any(p.search("%s: %s" % (result.name, result.reason)) for p in self.allowed)
 
+    def give_up(self, *_):
+        """SIGTERM, SIGINT: nothing more is begun, and what runs is ended."""
+        self.stopping = True
+        end_processes(self.mark)
+        sys.exit(143)
+
     def run_one(self, test):
+        if self.stopping:
+            return
         began = time.monotonic()
         status, said, lines, left, reports = self.execute(test)
         found = self.judge(test, time.monotonic() - began, status, said, lines, left, reports)
@@ -378,7 +387,8 @@ def main():
     folder, options.jobs = work_folder()
     os.chmod(folder, 0o711)
     runner = Runner(options, folder)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, runner.give_up)
+    signal.signal(signal.SIGINT, runner.give_up)
     try:
         for name, check in CHECKS:
             if wanted("check/" + name, options.only):
