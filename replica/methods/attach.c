@@ -265,7 +265,8 @@ static void looked_at(void *arg, int found, const char *what, const struct rfs_e
         fail(at, &err);
     } else if (found) {
         rfs_fail(&err, RFS_RV_REQUIRES_FORCE,
-                 "target elements/%s holds a %s, which would be overwritten; give force=1 if that is meant",
+                 "target elements/%s has data on it (%s), which would be overwritten; give force=1 if that "
+                 "is meant",
                  at->target->o.name, what);
         fail(at, &err);
     } else {

@@ -407,7 +407,8 @@ static void looked_at(void *arg, int found, const char *what, const struct rfs_e
             &op->err, "target elements/%s could not be looked at for data that would be overwritten", target);
     } else if (found) {
         rfs_fail(&op->err, RFS_RV_REQUIRES_FORCE,
-                 "target elements/%s holds a %s, which would be overwritten; give force=1 if that is meant",
+                 "target elements/%s has data on it (%s), which would be overwritten; give force=1 if that "
+                 "is meant",
                  target, what);
     } else {
         stop_engine(op);
