@@ -14,7 +14,6 @@ struct operating {
     struct rfs_cell cell;
     bool was_running;
     bool map_failed;
-    bool complete; /* the copy happened to end while it was being stopped */
     struct rfs_job *new_job, *old_job;
     struct rfs_error err;
     rfs_operated_fn done;
@@ -355,7 +354,6 @@ static void quiet(void *arg, bool complete)
 {
     struct operating *op = arg;
 
-    op->complete = complete;
     op->map_failed = rfs_link_map_failed(op->rel);
     if (stopping(op))
         return;
